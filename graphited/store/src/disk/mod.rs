@@ -1,0 +1,69 @@
+//! The one door to the file system.
+//!
+//! Everything that the store does to files goes through [`Disk`] and [`DiskFile`], so that a test can stand
+//! behind the door and decide what a crash leaves behind. The real one is `RealDisk`; the one that loses, tears
+//! and reorders what was not synced is `SimDisk`.
+//!
+//! What is durable when:
+//! - bytes written to a file: after [`DiskFile::sync`] on it;
+//! - the file's length: likewise (`sync` is `fdatasync`, which covers a changed length);
+//! - a created, renamed or removed name: after [`Disk::sync_dir`] of its directory.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How [`Disk::open`] treats a file that is or is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It has to exist; open for reading and writing.
+    Existing,
+    /// It has to exist; open for reading only.
+    ReadOnly,
+    /// It must not exist; create it, owner-only, for reading and writing.
+    CreateNew,
+}
+
+/// A file system, or a simulated one.
+pub trait Disk: Send + Sync + Debug {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory (its parent has to exist); fine if it is there already.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// The files in a directory, by full path, sorted. A missing directory is an error of kind `NotFound`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Renames a file; an existing target is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Whether there is such a file or directory.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// An open file. Closed when dropped.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Fills `buffer` from `offset`. Reading past the end is an error of kind `UnexpectedEof`.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`; the file grows if need be.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes all writes so far, and the length, durable (`fdatasync`).
+    fn sync(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the length is zero.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts or extends (with zeros, sparse) to `len` bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes sure that `offset..offset + len` has room on disk, growing the file with zeros if it ends before
+    /// that; a full disk is an error of kind `StorageFull` and changes no byte that was there.
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Takes the exclusive lock of the file's inode, held until the file is closed. `false` if another holds it.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// Number of names (hard links) that the file has.
+    fn links(&self) -> io::Result<u64>;
+}

@@ -1,0 +1,21 @@
+//! Graphite's bytes: disk, pages, log, cache, checkpoint, recovery.
+//!
+//! This crate knows pages, log groups and LSNs, never nodes or edges. Whoever builds on it sees three things:
+//!
+//! - [`PageReader`] and [`PageWriter`]: how sequential code (B+trees, record pages, the graph's tables)
+//!   reads and changes pages, as if it were alone in the world;
+//! - `Store`: the engine that hands out snapshots (readers) and turns (the one writer), logs, syncs,
+//!   checkpoints and recovers;
+//! - [`disk::Disk`]: the one door to the file system, so that tests can own what a power cut leaves behind.
+#![warn(missing_docs)]
+
+pub mod disk;
+mod error;
+mod page;
+mod pager;
+
+pub use error::{Error, Result};
+pub use page::{
+    CorruptPage, DatabaseId, Lsn, PAGE_BODY_BYTES, PAGE_BYTES, PAGE_HEADER_BYTES, Page, PageKind, PageNo, RawPage,
+};
+pub use pager::{MemPager, PageReader, PageWriter, STATE_PAGE, STATE_SLOTS};

@@ -1,0 +1,327 @@
+//! The page: 8 KiB, and the header that lets every byte read be checked.
+//!
+//! Layout of the header (little endian); everything after it, the *body*, belongs to the page's kind:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 4 | CRC-32 (ISO-HDLC, as in zlib) of bytes 4..8192 |
+//! | 4 | 1 | kind |
+//! | 5 | 3 | zero |
+//! | 8 | 4 | page number |
+//! | 12 | 4 | database id, low 32 bits |
+//! | 16 | 8 | LSN: end of the log group that made this version |
+//!
+//! Invariants:
+//! 1. A [`Page`] was checked (checksum, number, database) or made by us; bytes that were not are a [`RawPage`].
+//! 2. The checksum is valid only on its way to disk: [`Page::seal`] writes it, [`RawPage::check`] proves it.
+
+use std::fmt;
+
+/// Bytes in a page, header included.
+pub const PAGE_BYTES: usize = 8192;
+
+const CHECKSUM: usize = 0;
+const KIND: usize = CHECKSUM + 4;
+const NUMBER: usize = KIND + 4;
+const DATABASE: usize = NUMBER + 4;
+const LSN: usize = DATABASE + 4;
+/// Bytes in a page's header; the body starts here.
+pub const PAGE_HEADER_BYTES: usize = LSN + 8;
+const _: () = assert!(PAGE_HEADER_BYTES == 24);
+/// Bytes in a page's body.
+pub const PAGE_BODY_BYTES: usize = PAGE_BYTES - PAGE_HEADER_BYTES;
+
+/// The place of a page in the database file, in pages from its start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PageNo(pub u32);
+
+impl PageNo {
+    /// Byte offset of the page in the database file.
+    pub fn offset(self) -> u64 {
+        u64::from(self.0) * PAGE_BYTES as u64
+    }
+}
+
+impl fmt::Debug for PageNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "page {}", self.0)
+    }
+}
+
+impl fmt::Display for PageNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "page {}", self.0)
+    }
+}
+
+/// Log sequence number: a byte position in the endless log. A group's LSN is its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lsn(pub u64);
+
+impl fmt::Debug for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LSN {}", self.0)
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LSN {}", self.0)
+    }
+}
+
+/// Drawn at random when a database is made; on every page, log segment and superblock, so that no byte of
+/// another database is ever taken for ours.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DatabaseId(pub u64);
+
+impl DatabaseId {
+    /// The part that fits into a page header.
+    pub fn low(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+}
+
+/// What a page's body holds. The store owns the first few; the rest belong to the layers above and are
+/// only named here, in the one place that keeps two from meaning the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum PageKind {
+    /// Never written: a page of zeros.
+    Zero = 0,
+    /// The state page: roots and counters of the whole database (lives in the superblock, see `superblock`).
+    State = 1,
+    /// Allocation bitmap.
+    Bitmap = 2,
+    /// B+tree inner node.
+    TreeInner = 3,
+    /// B+tree leaf.
+    TreeLeaf = 4,
+    /// Slotted record page.
+    Record = 5,
+    /// Continuation of a value too long for a record page.
+    Overflow = 6,
+    /// Directory of a table.
+    Directory = 7,
+    /// Node table page.
+    Nodes = 8,
+    /// Edge table page.
+    Edges = 9,
+    /// Slotted page of small adjacency blocks.
+    Adjacency = 10,
+    /// Leaf of a hub's adjacency tree.
+    HubLeaf = 11,
+    /// Inner node of a hub's adjacency tree.
+    HubInner = 12,
+    /// Free-space map of record and adjacency pages.
+    SpaceMap = 13,
+}
+
+impl PageKind {
+    /// The kind that a byte stands for, if any.
+    pub fn from_byte(byte: u8) -> Option<PageKind> {
+        use PageKind::*;
+        const KINDS: [PageKind; 14] = [
+            Zero, State, Bitmap, TreeInner, TreeLeaf, Record, Overflow, Directory, Nodes, Edges, Adjacency, HubLeaf,
+            HubInner, SpaceMap,
+        ];
+        KINDS.get(usize::from(byte)).copied()
+    }
+}
+
+/// A page whose bytes can be trusted: checked when read, or made here.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Page {
+    bytes: [u8; PAGE_BYTES],
+}
+
+impl Page {
+    /// A page with an empty (zero) body.
+    pub fn new(number: PageNo, kind: PageKind, database: DatabaseId) -> Page {
+        let mut page = Page { bytes: [0; PAGE_BYTES] };
+        page.bytes[KIND] = kind as u8;
+        page.put_u32(NUMBER, number.0);
+        page.put_u32(DATABASE, database.low());
+        page
+    }
+
+    /// What the body holds. A byte that names no kind was refused by [`RawPage::check`].
+    pub fn kind(&self) -> PageKind {
+        PageKind::from_byte(self.bytes[KIND]).expect("a checked page has a known kind")
+    }
+
+    /// Changes what the body is said to hold; the body itself stays.
+    pub fn set_kind(&mut self, kind: PageKind) {
+        self.bytes[KIND] = kind as u8;
+    }
+
+    /// Where this page lives.
+    pub fn number(&self) -> PageNo {
+        PageNo(self.get_u32(NUMBER))
+    }
+
+    /// End of the log group that made this version.
+    pub fn lsn(&self) -> Lsn {
+        let mut raw = [0; 8];
+        raw.copy_from_slice(&self.bytes[LSN..LSN + 8]);
+        Lsn(u64::from_le_bytes(raw))
+    }
+
+    /// Stamps the version.
+    pub fn set_lsn(&mut self, lsn: Lsn) {
+        self.bytes[LSN..LSN + 8].copy_from_slice(&lsn.0.to_le_bytes());
+    }
+
+    /// The part that belongs to the page's kind, [`PAGE_BODY_BYTES`] long.
+    #[inline]
+    pub fn body(&self) -> &[u8; PAGE_BODY_BYTES] {
+        self.bytes[PAGE_HEADER_BYTES..].as_array().expect("the body's length is a constant")
+    }
+
+    /// The part that belongs to the page's kind, to change.
+    #[inline]
+    pub fn body_mut(&mut self) -> &mut [u8; PAGE_BODY_BYTES] {
+        self.bytes[PAGE_HEADER_BYTES..].as_mut_array().expect("the body's length is a constant")
+    }
+
+    /// The whole page, header included; its checksum is valid only after [`Page::seal`].
+    pub fn bytes(&self) -> &[u8; PAGE_BYTES] {
+        &self.bytes
+    }
+
+    /// Writes the checksum, and gives the bytes to put on disk.
+    pub fn seal(&mut self) -> &[u8; PAGE_BYTES] {
+        let sum = crc32fast::hash(&self.bytes[KIND..]);
+        self.put_u32(CHECKSUM, sum);
+        &self.bytes
+    }
+
+    fn put_u32(&mut self, at: usize, value: u32) {
+        self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn get_u32(&self, at: usize) -> u32 {
+        let mut raw = [0; 4];
+        raw.copy_from_slice(&self.bytes[at..at + 4]);
+        u32::from_le_bytes(raw)
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {}", self.number(), self.kind(), self.lsn())
+    }
+}
+
+/// Bytes as they came from disk: nothing about them is known yet.
+pub struct RawPage(pub [u8; PAGE_BYTES]);
+
+/// Why the bytes of a page cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CorruptPage {
+    /// The checksum does not fit the bytes.
+    #[error("its checksum is {found:#010x}, and its bytes give {computed:#010x}")]
+    Checksum {
+        /// Read from the page.
+        found: u32,
+        /// Computed from its bytes.
+        computed: u32,
+    },
+    /// A page of some other place was found here.
+    #[error("it says that it is page {found}")]
+    Number {
+        /// Read from the page.
+        found: u32,
+    },
+    /// A page of some other database was found here.
+    #[error("it belongs to another database ({found:#010x})")]
+    Database {
+        /// Read from the page.
+        found: u32,
+    },
+    /// The kind is none that this version knows.
+    #[error("its kind {found} is unknown")]
+    Kind {
+        /// Read from the page.
+        found: u8,
+    },
+    /// The page is not of the kind that its owner says.
+    #[error("it is of kind {found:?} where {expected:?} belongs")]
+    WrongKind {
+        /// Read from the page.
+        found: PageKind,
+        /// What its owner expects.
+        expected: PageKind,
+    },
+    /// The file ends before the page does.
+    #[error("the file ends before it does")]
+    Truncated,
+    /// The body contradicts itself; the words say how.
+    #[error("{0}")]
+    Body(&'static str),
+}
+
+impl RawPage {
+    /// Proves that these are the bytes of page `number` of `database`.
+    pub fn check(self, number: PageNo, database: DatabaseId) -> Result<Page, CorruptPage> {
+        let page = Page { bytes: self.0 };
+        let found = page.get_u32(CHECKSUM);
+        let computed = crc32fast::hash(&page.bytes[KIND..]);
+        if found != computed {
+            return Err(CorruptPage::Checksum { found, computed });
+        }
+        if page.get_u32(NUMBER) != number.0 {
+            return Err(CorruptPage::Number { found: page.get_u32(NUMBER) });
+        }
+        if page.get_u32(DATABASE) != database.low() {
+            return Err(CorruptPage::Database { found: page.get_u32(DATABASE) });
+        }
+        if PageKind::from_byte(page.bytes[KIND]).is_none() {
+            return Err(CorruptPage::Kind { found: page.bytes[KIND] });
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DB: DatabaseId = DatabaseId(0x1122_3344_5566_7788);
+
+    #[test]
+    fn golden_header() {
+        let mut page = Page::new(PageNo(7), PageKind::Nodes, DB);
+        page.set_lsn(Lsn(0x0102_0304));
+        page.seal();
+        assert_eq!(
+            page.bytes[4..24],
+            [8, 0, 0, 0, 7, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 4, 3, 2, 1, 0, 0, 0, 0]
+        );
+        assert_eq!(page.bytes[..4], crc32fast::hash(&page.bytes[4..]).to_le_bytes());
+    }
+
+    #[test]
+    fn every_single_bit_flip_is_found() {
+        let mut page = Page::new(PageNo(7), PageKind::Record, DB);
+        page.body_mut()[100] = 9;
+        let good = *page.seal();
+        assert_eq!(RawPage(good).check(PageNo(7), DB).unwrap().body()[100], 9);
+        for bit in (0..PAGE_BYTES * 8).step_by(13) {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(RawPage(bad).check(PageNo(7), DB).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_place_or_database_is_refused() {
+        let mut page = Page::new(PageNo(7), PageKind::Record, DB);
+        let good = *page.seal();
+        assert_eq!(RawPage(good).check(PageNo(8), DB), Err(CorruptPage::Number { found: 7 }));
+        assert_eq!(
+            RawPage(good).check(PageNo(7), DatabaseId(1)),
+            Err(CorruptPage::Database { found: 0x5566_7788 })
+        );
+    }
+}
