@@ -9,10 +9,13 @@
 //! - [`disk::Disk`]: the one door to the file system, so that tests can own what a power cut leaves behind.
 #![warn(missing_docs)]
 
+pub mod btree;
+pub mod clock;
 pub mod disk;
 mod error;
 mod page;
 mod pager;
+pub mod record;
 
 pub use error::{Error, Result};
 pub use page::{

@@ -67,3 +67,6 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Number of names (hard links) that the file has.
     fn links(&self) -> io::Result<u64>;
 }
+
+mod real;
+mod sim;

@@ -1,0 +1,71 @@
+//! What can go wrong in the graph, in one enum.
+
+use graphite_store::PageNo;
+
+use crate::ids::{EdgeId, NodeId};
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the graph.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// From the floor below.
+    #[error(transparent)]
+    Store(#[from] graphite_store::Error),
+    /// No such node, or one that was deleted.
+    #[error("there is no node {0}; it never existed or was deleted")]
+    NodeNotFound(NodeId),
+    /// No such edge, or one that was deleted.
+    #[error("there is no edge {0}; it never existed or was deleted")]
+    EdgeNotFound(EdgeId),
+    /// A node with edges was to be deleted without them.
+    #[error("node {node} still has {edges} edges; delete them first, or detach")]
+    NodeHasEdges {
+        /// The node.
+        node: NodeId,
+        /// How many edges it has.
+        edges: u64,
+    },
+    /// A value that no property can hold.
+    #[error("a property cannot hold {0}")]
+    UnsupportedValue(&'static str),
+    /// A value past a limit.
+    #[error("{what} has {bytes} bytes, and the limit is {max}")]
+    TooLong {
+        /// What is too long: "a property value", "a label".
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        max: usize,
+    },
+    /// Too many of something that is numbered.
+    #[error("there are too many {what}: the limit is {max}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: u64,
+    },
+    /// A name that nothing can have.
+    #[error("{what} must not be empty")]
+    EmptyName {
+        /// "a label", "an edge type", "a property key".
+        what: &'static str,
+    },
+    /// Another write transaction is open, and writers take turns.
+    #[error("another write transaction is open")]
+    Busy,
+    /// A statement of this transaction failed before; only a rollback ends it.
+    #[error("an earlier statement of this transaction failed; roll it back")]
+    TransactionFailed,
+    /// Pages contradict each other.
+    #[error("{page} contradicts what points at it: {why}. `graphite check` looks at the whole file")]
+    Corrupt {
+        /// The page where it was seen.
+        page: PageNo,
+        /// How.
+        why: &'static str,
+    },
+}

@@ -1,0 +1,8 @@
+//! (being written)
+
+/// (being written)
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Null.
+    Null,
+}
