@@ -81,6 +81,12 @@ pub enum Error {
         /// Who owns it, if it could be told.
         pid: Option<u32>,
     },
+    /// The file has more than one name, so a second owner could come by another one and find another log.
+    #[error("{path} has hard links, so its log cannot be found for certain. Copy it, or remove the other names", path = path.display())]
+    HardLinked {
+        /// The file.
+        path: PathBuf,
+    },
     /// A change is larger than one log group may be.
     #[error("the transaction would write {bytes} bytes to the log, and the limit is {max}; split it")]
     TooLarge {
@@ -89,14 +95,37 @@ pub enum Error {
         /// The limit.
         max: u64,
     },
+    /// A key or value is longer than a B+tree takes.
+    #[error("a {what} of {bytes} bytes is longer than an index takes, which is {max}")]
+    EntryTooLarge {
+        /// "key" or "value".
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Entries to build a B+tree from were not in order.
+    #[error("the entries to build an index from are not in strictly rising order of their keys")]
+    NotAscending,
     /// A write or sync failed earlier: the database is read-only until it is opened anew.
-    #[error("the database is read-only since an earlier failure ({first}); restart the daemon once that is mended")]
+    #[error(
+        "the database is read-only since an earlier failure ({first}); restart the daemon once that is mended"
+    )]
     Poisoned {
         /// The words of that failure.
         first: String,
     },
+    /// The database was closed.
+    #[error("the database is closed")]
+    Closed,
+    /// A page is not in memory, and the reader must not wait for a disk.
+    #[error("a page is not in memory")]
+    NotCached,
     /// The snapshot held old versions for so long that they were dropped.
-    #[error("the snapshot is too old: what it reads was dropped to stay within the memory limit. Begin a new one")]
+    #[error(
+        "the snapshot is too old: what it reads was dropped to stay within the memory limit. Begin a new one"
+    )]
     SnapshotTooOld,
 }
 
@@ -109,7 +138,10 @@ impl Error {
     /// Whether the error is the disk saying that it is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::DiskFull { .. })
-            || matches!(self, Error::Io { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. })
+            || matches!(
+                self,
+                Error::Io { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. }
+            )
     }
 
     /// A damaged page body.

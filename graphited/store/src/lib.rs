@@ -9,16 +9,36 @@
 //! - [`disk::Disk`]: the one door to the file system, so that tests can own what a power cut leaves behind.
 #![warn(missing_docs)]
 
+mod allocator;
 pub mod btree;
+mod cache;
+mod checkpoint;
 pub mod clock;
 pub mod disk;
 mod error;
+mod open;
 mod page;
 mod pager;
+mod readers;
 pub mod record;
+mod recovery;
+mod snapshot;
+mod store;
+mod superblock;
+mod sync;
+mod threads;
+mod turn;
+mod wal;
 
+pub use cache::PageRef;
 pub use error::{Error, Result};
+pub use open::wal_dir;
 pub use page::{
-    CorruptPage, DatabaseId, Lsn, PAGE_BODY_BYTES, PAGE_BYTES, PAGE_HEADER_BYTES, Page, PageKind, PageNo, RawPage,
+    CorruptPage, DatabaseId, Lsn, PAGE_BODY_BYTES, PAGE_BYTES, PAGE_HEADER_BYTES, Page, PageKind, PageNo,
+    RawPage,
 };
 pub use pager::{MemPager, PageReader, PageWriter, STATE_PAGE, STATE_SLOTS};
+pub use snapshot::Snapshot;
+pub use store::{Store, StoreOptions, StoreStatus};
+pub use superblock::FORMAT_VERSION;
+pub use turn::{Turn, TurnRef};

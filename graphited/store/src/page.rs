@@ -122,8 +122,8 @@ impl PageKind {
     pub fn from_byte(byte: u8) -> Option<PageKind> {
         use PageKind::*;
         const KINDS: [PageKind; 14] = [
-            Zero, State, Bitmap, TreeInner, TreeLeaf, Record, Overflow, Directory, Nodes, Edges, Adjacency, HubLeaf,
-            HubInner, SpaceMap,
+            Zero, State, Bitmap, TreeInner, TreeLeaf, Record, Overflow, Directory, Nodes, Edges, Adjacency,
+            HubLeaf, HubInner, SpaceMap,
         ];
         KINDS.get(usize::from(byte)).copied()
     }

@@ -40,7 +40,10 @@ pub trait PageReader {
         let page = self.page(number)?;
         if page.kind() != kind {
             let found = page.kind();
-            return Err(Error::CorruptPage { page: number, why: CorruptPage::WrongKind { found, expected: kind } });
+            return Err(Error::CorruptPage {
+                page: number,
+                why: CorruptPage::WrongKind { found, expected: kind },
+            });
         }
         Ok(page)
     }
@@ -131,7 +134,9 @@ impl PageWriter for MemPager {
     fn page_mut(&mut self, number: PageNo) -> Result<&mut Page> {
         match self.pages.get_mut(&number) {
             Some(page) => Ok(page),
-            None => Err(Error::CorruptPage { page: number, why: CorruptPage::Body("it is changed while free") }),
+            None => {
+                Err(Error::CorruptPage { page: number, why: CorruptPage::Body("it is changed while free") })
+            }
         }
     }
 

@@ -14,6 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use real::RealDisk;
+pub use sim::{Counters, Fault, LastOp, Op, OpKind, Outcome, SIMULATED_CRASH, SimDisk};
+
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {

@@ -1,0 +1,313 @@
+//! The page cache: page number to newest version, and behind it the older versions that somebody may still need.
+//!
+//! Invariants:
+//! 1. A published version never changes, so readers take no latch: they load the cell and look.
+//! 2. Only the applier installs, at most one version of a page at a time, and only over a version that it holds.
+//! 3. A cell becomes empty only by eviction (its single version is in the file); it is filled from the file only
+//!    under the page's stripe lock, under which eviction happens too. So a load never brings back a version that is
+//!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
+//!    page is used anew.
+//! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
+//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`.
+//!
+//! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Deref;
+
+use arc_swap::{ArcSwapOption, Guard};
+
+use crate::Result;
+use crate::page::{Lsn, Page, PageNo};
+use crate::pager::STATE_PAGE;
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering};
+
+/// What a version takes in memory: the page, its header here, and the allocator's share.
+pub(crate) const VERSION_BYTES: usize = std::mem::size_of::<PageVersion>() + 32;
+
+const STRIPES: usize = 64;
+const LEAF_BITS: u32 = 11;
+const MID_BITS: u32 = 11;
+const LEAF: usize = 1 << LEAF_BITS;
+const MID: usize = 1 << MID_BITS;
+const TOP: usize = 1 << (32 - LEAF_BITS - MID_BITS);
+
+/// One published version of a page.
+#[derive(Debug)]
+pub struct PageVersion {
+    pub(crate) page: Page,
+    pub(crate) lsn: Lsn,
+    /// The version before, while somebody may need it.
+    pub(crate) previous: ArcSwapOption<PageVersion>,
+    /// The database file holds these bytes.
+    pub(crate) in_file: AtomicBool,
+    /// Was looked at since the clock's hand last passed.
+    touched: AtomicBool,
+    resident: Arc<AtomicUsize>,
+}
+
+impl Drop for PageVersion {
+    fn drop(&mut self) {
+        self.resident.fetch_sub(VERSION_BYTES, Ordering::Relaxed);
+    }
+}
+
+/// Keeps a page's version alive while it is looked at.
+#[derive(Debug)]
+pub enum PageRef {
+    /// The newest version: borrowed from its cell without touching a reference count.
+    Newest(Guard<Option<Arc<PageVersion>>>),
+    /// An older one.
+    Older(Arc<PageVersion>),
+}
+
+impl PageRef {
+    pub(crate) fn version(&self) -> &Arc<PageVersion> {
+        match self {
+            PageRef::Newest(guard) => guard.as_ref().expect("made only from full cells"),
+            PageRef::Older(version) => version,
+        }
+    }
+}
+
+impl Deref for PageRef {
+    type Target = Page;
+
+    #[inline]
+    fn deref(&self) -> &Page {
+        &self.version().page
+    }
+}
+
+type Cell = ArcSwapOption<PageVersion>;
+type Leaf = Box<[Cell]>;
+type Mid = Box<[OnceLock<Leaf>]>;
+
+/// Cells by page number: a sparse array of arrays, so that a look-up is three loads and no hashing.
+#[derive(Debug)]
+struct Table {
+    top: Box<[OnceLock<Mid>]>,
+}
+
+impl Table {
+    fn new() -> Table {
+        Table { top: (0..TOP).map(|_| OnceLock::new()).collect() }
+    }
+
+    #[inline]
+    fn cell(&self, number: PageNo) -> &Cell {
+        let (top, mid, leaf) = split(number);
+        let mids = self.top[top].get_or_init(|| (0..MID).map(|_| OnceLock::new()).collect());
+        &mids[mid].get_or_init(|| (0..LEAF).map(|_| Cell::empty()).collect())[leaf]
+    }
+}
+
+#[inline]
+fn split(number: PageNo) -> (usize, usize, usize) {
+    let n = number.0 as usize;
+    (n >> (LEAF_BITS + MID_BITS), n >> LEAF_BITS & (MID - 1), n & (LEAF - 1))
+}
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    // Constant after construction.
+    bytes_max: usize,
+    // Synchronise themselves.
+    table: Table,
+    resident: Arc<AtomicUsize>,
+    stripes: [Mutex<()>; STRIPES],
+    /// Held while a page's chain of versions is shortened.
+    pruning: [Mutex<()>; STRIPES],
+    /// Versions that hang behind a newer one.
+    old_versions: AtomicU64,
+    dirty: Mutex<BTreeSet<PageNo>>,
+    /// The clock: every resident page once, in the order in which its hand passes.
+    clock: Mutex<VecDeque<PageNo>>,
+}
+
+impl Cache {
+    pub(crate) fn new(bytes_max: usize) -> Cache {
+        Cache {
+            bytes_max,
+            table: Table::new(),
+            resident: Arc::new(AtomicUsize::new(0)),
+            stripes: std::array::from_fn(|_| Mutex::new(())),
+            pruning: std::array::from_fn(|_| Mutex::new(())),
+            old_versions: AtomicU64::new(0),
+            dirty: Mutex::default(),
+            clock: Mutex::default(),
+        }
+    }
+
+    /// Bytes of all versions alive.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    pub(crate) fn dirty_pages(&self) -> usize {
+        self.dirty.lock().len()
+    }
+
+    /// A version that is not published yet, so that its maker may still change it.
+    pub(crate) fn make_version(&self, page: Page) -> Arc<PageVersion> {
+        self.resident.fetch_add(VERSION_BYTES, Ordering::Relaxed);
+        Arc::new(PageVersion {
+            lsn: page.lsn(),
+            page,
+            previous: ArcSwapOption::empty(),
+            in_file: AtomicBool::new(false),
+            touched: AtomicBool::new(true),
+            resident: self.resident.clone(),
+        })
+    }
+
+    /// The newest version, if it is in memory.
+    #[inline]
+    pub(crate) fn newest(&self, number: PageNo) -> Guard<Option<Arc<PageVersion>>> {
+        let guard = self.table.cell(number).load();
+        if let Some(version) = &*guard
+            && !version.touched.load(Ordering::Relaxed)
+        {
+            version.touched.store(true, Ordering::Relaxed);
+        }
+        guard
+    }
+
+    /// The newest version, read by `load` if it is not in memory.
+    pub(crate) fn newest_or_load(
+        &self,
+        number: PageNo,
+        load: impl FnOnce() -> Result<Page>,
+    ) -> Result<Guard<Option<Arc<PageVersion>>>> {
+        let guard = self.newest(number);
+        if guard.is_some() {
+            return Ok(guard);
+        }
+        {
+            let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
+            let cell = self.table.cell(number);
+            if cell.load().is_none() {
+                let version = self.make_version(load()?);
+                version.in_file.store(true, Ordering::Release);
+                cell.store(Some(version));
+                self.clock.lock().push_back(number);
+            }
+            // Held before the stripe is let go, so that it cannot be evicted before it was seen.
+            let guard = cell.load();
+            debug_assert!(guard.is_some());
+            drop(_stripe);
+            self.evict();
+            Ok(guard)
+        }
+    }
+
+    /// Publishes a version over `previous`, which the applier holds. Only the applier calls this.
+    pub(crate) fn install(&self, version: Arc<PageVersion>, previous: Option<Arc<PageVersion>>) {
+        let number = version.page.number();
+        debug_assert!(previous.as_ref().is_none_or(|p| p.lsn <= version.lsn));
+        let in_file = version.in_file.load(Ordering::Acquire);
+        if previous.is_some() {
+            self.old_versions.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.forget_chain(number);
+        }
+        version.previous.store(previous);
+        let old = self.table.cell(number).swap(Some(version));
+        if old.is_none() {
+            self.clock.lock().push_back(number);
+        }
+        if !in_file {
+            self.dirty.lock().insert(number);
+        }
+    }
+
+    /// A freed page is used anew: nobody can see what hangs here any more.
+    fn forget_chain(&self, number: PageNo) {
+        let _pruning = self.pruning(number);
+        if let Some(last) = &*self.table.cell(number).load() {
+            while let Some(version) = last.previous.load_full() {
+                self.unlink(last, &version);
+            }
+        }
+    }
+
+    /// The right to shorten the chain of a page.
+    pub(crate) fn pruning(&self, number: PageNo) -> MutexGuard<'_, ()> {
+        self.pruning[number.0 as usize % STRIPES].lock()
+    }
+
+    /// Takes `version` out of the chain, from behind `successor`. Readers that stand on it keep it and its tail.
+    pub(crate) fn unlink(&self, successor: &PageVersion, version: &PageVersion) {
+        successor.previous.store(version.previous.load_full());
+        self.old_versions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Number of versions that hang behind a newer one.
+    pub(crate) fn old_versions(&self) -> u64 {
+        self.old_versions.load(Ordering::Relaxed)
+    }
+
+    /// The dirty pages from `from` on, in order, at most `max`.
+    pub(crate) fn dirty_from(&self, from: PageNo, max: usize) -> Vec<PageNo> {
+        self.dirty.lock().range(from..).take(max).copied().collect()
+    }
+
+    /// `version` was written to the file: its page is clean if that is still the newest.
+    pub(crate) fn written(&self, version: &Arc<PageVersion>) {
+        let number = version.page.number();
+        version.in_file.store(true, Ordering::Release);
+        // The applier installs first and marks dirty then; so whichever of us comes second sees the other.
+        let mut dirty = self.dirty.lock();
+        if self.table.cell(number).load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, version)) {
+            dirty.remove(&number);
+        }
+    }
+
+    /// Evicts clean pages until the bytes fit, or the clock's hand went round twice in vain.
+    pub(crate) fn evict(&self) {
+        if self.resident_bytes() <= self.bytes_max {
+            return;
+        }
+        let mut clock = self.clock.lock();
+        let mut tries = clock.len() * 2;
+        while tries > 0 && self.resident_bytes() > self.bytes_max {
+            tries -= 1;
+            let Some(number) = clock.pop_front() else { return };
+            match self.try_evict(number) {
+                Evicted::Gone => {}
+                Evicted::Kept => clock.push_back(number),
+            }
+        }
+    }
+
+    fn try_evict(&self, number: PageNo) -> Evicted {
+        let cell = self.table.cell(number);
+        // A load under way holds the stripe and may itself wait for the clock, so waiting here could be for ever.
+        let Some(_stripe) = self.stripes[number.0 as usize % STRIPES].try_lock() else {
+            return Evicted::Kept;
+        };
+        let guard = cell.load();
+        let Some(version) = &*guard else { return Evicted::Gone };
+        let clean = version.in_file.load(Ordering::Acquire) && version.previous.load().is_none();
+        if number == STATE_PAGE || !clean || version.touched.swap(false, Ordering::Relaxed) {
+            return Evicted::Kept;
+        }
+        let seen = cell.compare_and_swap(&*guard, None);
+        let swapped = seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, version));
+        if swapped { Evicted::Gone } else { Evicted::Kept }
+    }
+
+    /// Pages with a version in memory: for tests and the monitor.
+    pub(crate) fn resident_pages(&self) -> usize {
+        self.clock.lock().len()
+    }
+}
+
+enum Evicted {
+    Gone,
+    Kept,
+}

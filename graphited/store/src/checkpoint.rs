@@ -1,0 +1,242 @@
+//! Checkpoints: what bounds the log, and with it recovery.
+//!
+//! 1. Between two turns the redo point is set: a group of its own in the log. From here on the first change of a
+//!    page is logged whole.
+//! 2. Once that group is durable, the newest visible version of every page that was dirty is written to the file:
+//!    at least as new as the redo point, never newer than what is durable.
+//! 3. The file is synced. Then both superblock copies name the redo point, each synced. Then segments below it go.
+//!
+//! The crash argument: until the first superblock copy is whole, recovery starts from the old redo point, whose log
+//! is still there and which has a full image of every page that step 2 may have torn. After it, everything below the
+//! new redo point is in the file and synced.
+//!
+//! Pages may be written at other times as well, to make room in the cache: the same argument holds.
+
+use std::time::Duration;
+
+use crate::cache::PageVersion;
+use crate::page::{Lsn, PAGE_BYTES, PageNo};
+use crate::pager::STATE_PAGE;
+use crate::store::{Inner, SEGMENTS, Store};
+use crate::superblock::Superblock;
+use crate::sync::{Arc, MutexGuard, Ordering};
+use crate::wal::group::{GROUP_HEADER_BYTES, GroupBuilder, GroupKind};
+use crate::wal::log::LogEnd;
+use crate::{Error, Result};
+
+/// Dirty pages looked at between two pauses.
+const BATCH_PAGES: usize = 256;
+/// Pages written with one call.
+const RUN_PAGES_MAX: usize = 64;
+/// Pause after a batch of a checkpoint that has time.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Unused segment files kept for reuse.
+const SPARES_MAX: usize = 4;
+
+/// Whether a checkpoint leaves the disk to others between batches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Gentle,
+    Fast,
+}
+
+impl Store {
+    /// Writes everything that is durable to the file, and lets the log go up to there.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if there is no room for the checkpoint's group; a failed write or sync poisons the database.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.inner.checkpoint(Pace::Fast)
+    }
+}
+
+impl Inner {
+    pub(crate) fn checkpoint(&self, pace: Pace) -> Result<()> {
+        let mut superblock = self.checkpointing.lock();
+        self.check_poison()?;
+        let started = self.clock.now();
+        let point = self.set_redo_point()?;
+        self.flush_log()?;
+        self.write_back(pace)?;
+        self.sync_file()?;
+        self.write_superblock(&mut superblock, point)?;
+        self.log.segments.recycle_below(point.end, SPARES_MAX).map_err(|e| self.set_poison(&e))?;
+        self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let ended = self.clock.now();
+        *self.last_checkpoint.lock() = Some((ended, ended.saturating_sub(started)));
+        drop(superblock);
+        self.cache.evict();
+        Ok(())
+    }
+
+    /// The redo point, and the checksum of the group before it.
+    fn set_redo_point(&self) -> Result<LogEnd> {
+        let mut applier = self.applier.lock();
+        let at = self.log.end();
+        self.append_empty(GroupKind::Checkpoint)?;
+        applier.redo = at.end;
+        Ok(at)
+    }
+
+    /// Appends a group without records; the caller holds the applier's lock.
+    fn append_empty(&self, kind: GroupKind) -> Result<()> {
+        let start = self.log.end().end;
+        let end = Lsn(start.0 + GROUP_HEADER_BYTES as u64);
+        self.log.segments.prepare(start, end)?;
+        self.readers.set_applied(end, std::iter::empty());
+        let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind);
+        assert_eq!(appended, end, "only the applier appends");
+        Ok(())
+    }
+
+    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such.
+    pub(crate) fn mark(&self) -> Result<()> {
+        {
+            let _applier = self.applier.lock();
+            if self.poison.get().is_some() || self.log.has_pending() || !self.log.wants_mark() {
+                return Ok(());
+            }
+            self.append_empty(GroupKind::Mark)?;
+        }
+        self.flush_log()
+    }
+
+    /// Writes the newest visible version of every dirty page. The caller holds `checkpointing`.
+    pub(crate) fn write_back(&self, pace: Pace) -> Result<()> {
+        let mut from = PageNo(STATE_PAGE.0 + 1);
+        loop {
+            let batch = self.cache.dirty_from(from, BATCH_PAGES);
+            let Some(&last) = batch.last() else { return Ok(()) };
+            from = PageNo(last.0.saturating_add(1));
+            let mut run: Vec<Arc<PageVersion>> = Vec::with_capacity(RUN_PAGES_MAX);
+            for number in batch {
+                let Some(version) = self.newest_visible(number) else { continue };
+                if version.in_file.load(Ordering::Acquire) {
+                    continue;
+                }
+                let goes_on = run.last().is_none_or(|before| before.page.number().0 + 1 == number.0);
+                if !goes_on || run.len() == RUN_PAGES_MAX {
+                    self.write_run(&mut run)?;
+                }
+                run.push(version);
+            }
+            self.write_run(&mut run)?;
+            if pace == Pace::Gentle && !self.log_is_pressing() {
+                self.wait_a_moment(PAUSE);
+            }
+        }
+    }
+
+    fn newest_visible(&self, number: PageNo) -> Option<Arc<PageVersion>> {
+        let visible = self.readers.visible();
+        let mut version = self.cache.newest(number).as_ref().cloned();
+        while let Some(candidate) = version {
+            if candidate.lsn <= visible {
+                return Some(candidate);
+            }
+            version = candidate.previous.load_full();
+        }
+        None
+    }
+
+    fn write_run(&self, run: &mut Vec<Arc<PageVersion>>) -> Result<()> {
+        let Some(first) = run.first() else { return Ok(()) };
+        let start = first.page.number();
+        let mut bytes = Vec::with_capacity(run.len() * PAGE_BYTES);
+        for version in run.iter() {
+            assert!(version.lsn <= self.readers.visible(), "log before page");
+            bytes.extend_from_slice(version.page.clone().seal());
+        }
+        let written = self.file.write_at(&bytes, start.offset());
+        written.map_err(|e| self.set_poison(&Error::io("write", &self.path, &e)))?;
+        self.counters.page_writes.fetch_add(run.len() as u64, Ordering::Relaxed);
+        run.drain(..).for_each(|version| self.cache.written(&version));
+        Ok(())
+    }
+
+    fn sync_file(&self) -> Result<()> {
+        if self.options.durable {
+            self.file.sync().map_err(|e| self.set_poison(&Error::io("sync", &self.path, &e)))?;
+            self.counters.file_syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn write_superblock(&self, superblock: &mut MutexGuard<'_, Superblock>, point: LogEnd) -> Result<()> {
+        let state = self.newest_visible(STATE_PAGE).expect("the state page is never evicted");
+        superblock.redo = point.end;
+        superblock.redo_chain = point.chain;
+        *superblock.state = state.page.clone();
+        superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))?;
+        self.redo.store(point.end.0, Ordering::Relaxed);
+        self.cache.written(&state);
+        Ok(())
+    }
+
+    /// Bytes of log that segments may hold.
+    fn log_capacity(&self) -> u64 {
+        self.log.segments.payload() * SEGMENTS
+    }
+
+    fn log_used(&self) -> u64 {
+        let kept = self.log.segments.kept_from().unwrap_or_default();
+        self.log.end().end.0 - kept.0
+    }
+
+    /// Whether any one turn may still commit, and a checkpoint after it.
+    pub(crate) fn log_has_room(&self) -> bool {
+        let reserve = self.options.transaction_bytes_max() + self.log.segments.payload();
+        self.log_used() + reserve <= self.log_capacity()
+    }
+
+    fn log_is_pressing(&self) -> bool {
+        self.log_used() > self.log_capacity() / 2
+    }
+
+    /// Whether it is time for the checkpointer.
+    pub(crate) fn checkpoint_is_due(&self) -> bool {
+        let since_redo = self.log.end().end.0.saturating_sub(self.redo.load(Ordering::Relaxed));
+        since_redo > self.log_capacity() / 3 || self.dirty_is_pressing()
+    }
+
+    fn dirty_is_pressing(&self) -> bool {
+        self.cache.dirty_pages() * PAGE_BYTES > self.cache.bytes_max() / 2
+    }
+
+    pub(crate) fn wants_checkpoint(&self) {
+        if self.threads.running() && self.checkpoint_is_due() {
+            self.threads.wake_checkpointer();
+        }
+    }
+
+    /// Writes dirty pages while they keep the cache above its limit.
+    pub(crate) fn make_room_in_cache(&self) -> Result<()> {
+        if self.cache.resident_bytes() <= self.cache.bytes_max() {
+            return Ok(());
+        }
+        self.cache.evict();
+        if self.cache.resident_bytes() <= self.cache.bytes_max() || !self.dirty_is_pressing() {
+            return Ok(());
+        }
+        let _superblock = self.checkpointing.lock();
+        self.flush_log()?;
+        self.write_back(Pace::Fast)?;
+        self.cache.evict();
+        Ok(())
+    }
+
+    /// The last checkpoint of a life, after which nothing is appended any more.
+    pub(crate) fn close_cleanly(&self) -> Result<()> {
+        {
+            let _applier = self.applier.lock();
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+        }
+        self.checkpoint(Pace::Fast)?;
+        let mut superblock = self.checkpointing.lock();
+        let at = self.log.end();
+        superblock.clean_end = Some((at.end, at.chain));
+        superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))
+    }
+}

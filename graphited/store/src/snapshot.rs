@@ -1,0 +1,97 @@
+//! A reader's view: every page as of one LSN.
+
+use std::cell::Cell;
+
+use crate::cache::PageRef;
+use crate::page::{CorruptPage, Lsn, PageNo};
+use crate::pager::PageReader;
+use crate::readers::Registered;
+use crate::store::Inner;
+use crate::sync::{Arc, Ordering};
+use crate::{Error, Result};
+
+/// All pages as of [`Snapshot::lsn`]. Registered until dropped, so that nothing it needs goes.
+///
+/// A snapshot stands at what is durable; a pin ([`Store::pin`](crate::Store::pin)) at the newest published state.
+#[derive(Debug)]
+pub struct Snapshot {
+    inner: Arc<Inner>,
+    registered: Registered,
+    /// Pages that may still be looked at, all of them in memory; `None`: no limit.
+    budget: Cell<Option<u32>>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(inner: Arc<Inner>, registered: Registered) -> Snapshot {
+        Snapshot { inner, registered, budget: Cell::new(None) }
+    }
+
+    /// The state that this is a view of.
+    pub fn lsn(&self) -> Lsn {
+        self.registered.lsn
+    }
+
+    /// With `Some(pages)`, from now on only pages that are in memory are shown, and only that many: the next one is
+    /// [`Error::NotCached`]. For a thread that must not wait for a disk. `None` lifts the limit.
+    pub fn limit_to_cache(&self, pages: Option<u32>) {
+        self.budget.set(pages);
+    }
+
+    fn spend_budget(&self, number: PageNo) -> Result<()> {
+        let Some(left) = self.budget.get() else { return Ok(()) };
+        if left == 0 || self.inner.cache.newest(number).is_none() {
+            return Err(Error::NotCached);
+        }
+        self.budget.set(Some(left - 1));
+        Ok(())
+    }
+
+    /// The version that this view shows where the newest is too new.
+    #[cold]
+    fn older(&self, newest: &PageRef) -> Result<PageRef> {
+        let number = newest.number();
+        let mut version = newest.version().previous.load_full();
+        while let Some(candidate) = version {
+            if candidate.lsn <= self.lsn() {
+                // Asked after the walk: a pruner that drops what we need says so before it does.
+                return if self.is_expired() {
+                    Err(Error::SnapshotTooOld)
+                } else {
+                    Ok(PageRef::Older(candidate))
+                };
+            }
+            version = candidate.previous.load_full();
+        }
+        if self.is_expired() {
+            return Err(Error::SnapshotTooOld);
+        }
+        Err(Error::CorruptPage {
+            page: number,
+            why: CorruptPage::Body("no version is old enough for a snapshot that points at it"),
+        })
+    }
+
+    fn is_expired(&self) -> bool {
+        self.registered.expired.load(Ordering::Acquire)
+    }
+}
+
+impl PageReader for Snapshot {
+    type Ref<'a> = PageRef;
+
+    #[inline]
+    fn page(&self, number: PageNo) -> Result<PageRef> {
+        if self.budget.get().is_some() {
+            self.spend_budget(number)?;
+        }
+        let newest = self.inner.newest(number)?;
+        if newest.version().lsn <= self.registered.lsn { Ok(newest) } else { self.older(&newest) }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let held = self.inner.readers.unregister(&self.registered);
+        self.inner.prune(held);
+    }
+}

@@ -1,0 +1,44 @@
+//! The one door to locks and atomics, so that a model checker can stand behind it.
+//!
+//! A thread that panics while it holds a lock leaves the lock poisoned; whoever comes next panics too. Going on
+//! with half-changed state would be worse: the process ends, and recovery starts from what is durable.
+
+use std::sync::{self, LockResult, PoisonError};
+
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
+
+/// A mutex whose poison is a panic.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Mutex<T> {
+        Mutex(sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        not_poisoned(self.0.lock())
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(sync::TryLockError::WouldBlock) => None,
+            Err(sync::TryLockError::Poisoned(error)) => Some(not_poisoned(Err(error))),
+        }
+    }
+}
+
+/// Waits on a condition, with the poison rule of [`Mutex`].
+pub(crate) fn wait_timeout<'a, T>(
+    condition: &Condvar,
+    guard: MutexGuard<'a, T>,
+    timeout: std::time::Duration,
+) -> MutexGuard<'a, T> {
+    not_poisoned(condition.wait_timeout(guard, timeout)).0
+}
+
+fn not_poisoned<G>(result: LockResult<G>) -> G {
+    result.unwrap_or_else(|_: PoisonError<G>| panic!("another thread panicked while it held this lock"))
+}

@@ -1,0 +1,153 @@
+//! The two threads that a daemon adds to the engine: one for the log, one for checkpoints.
+//!
+//! The log thread goes on with syncs where a worker that led one leaves off, and lets an idle log mark its end. The
+//! checkpointer works when woken. Both sleep without a timer while nothing happens.
+
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::checkpoint::Pace;
+use crate::store::Inner;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, wait_timeout};
+
+/// A log that had nothing to do for this long marks its end.
+const IDLE: Duration = Duration::from_millis(200);
+/// A database that was changed is checkpointed at least this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    running: AtomicBool,
+    /// The log thread sleeps without a timer and has to be told that something happens again.
+    log_sleeps: AtomicBool,
+    wanted: Mutex<Wanted>,
+    log_woken: Condvar,
+    checkpointer_woken: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    flush: bool,
+    activity: bool,
+    checkpoint: bool,
+    stop: bool,
+}
+
+impl Threads {
+    /// Starts both, once.
+    pub(crate) fn start(inner: &Arc<Inner>) {
+        let threads = &inner.threads;
+        let mut handles = threads.handles.lock();
+        if threads.shared.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let spawn = |name: &str, body: fn(&Shared, &dyn Fn() -> Option<Arc<Inner>>)| {
+            let shared = threads.shared.clone();
+            let weak = Arc::downgrade(inner);
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || body(&shared, &|| weak.upgrade()))
+                .expect("the system has room for two threads at start")
+        };
+        handles.push(spawn("log", log_thread));
+        handles.push(spawn("checkpointer", checkpointer_thread));
+    }
+
+    pub(crate) fn running(&self) -> bool {
+        self.shared.running.load(Ordering::Acquire)
+    }
+
+    /// Asks the log thread to go on with the syncing; `false` if there is none.
+    pub(crate) fn wake_log(&self) -> bool {
+        if !self.running() {
+            return false;
+        }
+        self.shared.wanted.lock().flush = true;
+        self.shared.log_woken.notify_one();
+        true
+    }
+
+    /// Tells a log thread that sleeps without a timer that the log moved.
+    pub(crate) fn log_moved(&self) {
+        if self.shared.log_sleeps.load(Ordering::Relaxed) {
+            self.shared.wanted.lock().activity = true;
+            self.shared.log_woken.notify_one();
+        }
+    }
+
+    pub(crate) fn wake_checkpointer(&self) {
+        let mut wanted = self.shared.wanted.lock();
+        if !wanted.checkpoint {
+            wanted.checkpoint = true;
+            self.shared.checkpointer_woken.notify_one();
+        }
+    }
+
+    /// Ends both and waits for them.
+    pub(crate) fn stop(&self) {
+        self.shared.wanted.lock().stop = true;
+        self.shared.running.store(false, Ordering::Release);
+        self.shared.log_woken.notify_all();
+        self.shared.checkpointer_woken.notify_all();
+        for handle in self.handles.lock().drain(..) {
+            // The last owner of the database may be one of the threads themselves.
+            if handle.thread().id() != thread::current().id() {
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
+    let mut sleep_for = FOR_EVER;
+    loop {
+        let mut wanted = shared.wanted.lock();
+        shared.log_sleeps.store(sleep_for == FOR_EVER, Ordering::Relaxed);
+        if !(wanted.flush || wanted.activity || wanted.stop) {
+            wanted = wait_timeout(&shared.log_woken, wanted, sleep_for);
+        }
+        if wanted.stop {
+            return;
+        }
+        let (flush, activity) = (std::mem::take(&mut wanted.flush), std::mem::take(&mut wanted.activity));
+        drop(wanted);
+        let Some(inner) = inner() else { return };
+        if flush {
+            inner.lead_all_syncs();
+            sleep_for = IDLE;
+        } else if activity || inner.log.moved_since_asked() {
+            sleep_for = IDLE;
+        } else {
+            // A failure has poisoned the database by now, and everyone is told.
+            let _ = inner.mark();
+            sleep_for = FOR_EVER;
+        }
+    }
+}
+
+fn checkpointer_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
+    loop {
+        let mut wanted = shared.wanted.lock();
+        if !(wanted.checkpoint || wanted.stop) {
+            wanted = wait_timeout(&shared.checkpointer_woken, wanted, CHECKPOINT_EVERY);
+        }
+        if wanted.stop {
+            return;
+        }
+        wanted.checkpoint = false;
+        drop(wanted);
+        let Some(inner) = inner() else { return };
+        if inner.cache.dirty_pages() > 0
+            && let Err(error) = inner.checkpoint(Pace::Gentle)
+        {
+            tracing::error!(%error, "a checkpoint failed");
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The applier's turn: the one hand that changes pages.
+//!
+//! A turn copies a page at its first change, changes the copy, and at [`Turn::commit`] appends one group to the log
+//! and publishes the copies, all stamped with the group's LSN. A turn that is dropped instead leaves no trace.
+//!
+//! Invariants:
+//! 1. One turn at a time: it holds the applier's lock. So the newest versions do not move under it, and the order of
+//!    turns is the order of the log.
+//! 2. Space in file and log is there before anything is published: a full disk refuses this one commit.
+//! 3. Copies are installed, then `applied` is raised, then the group is appended. So what can become durable is
+//!    published, and what is published at or below `applied` is whole.
+//! 4. The first change of a page after the redo point is logged whole; later ones as deltas to the version before.
+//! 5. A bulk turn's new pages are written to the file and synced before the group that links them is appended. They
+//!    carry the redo point as their LSN, so that their first later change is logged whole (rule 4), and they are
+//!    always pages that were never used, so that no record in the log speaks of them.
+
+use std::ops::Deref;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::allocator::{STATE_PAGE_COUNT, bit_of, is_bitmap};
+use crate::cache::{PageRef, PageVersion};
+use crate::checkpoint::Pace;
+use crate::page::{CorruptPage, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
+use crate::pager::{PageReader, PageWriter};
+use crate::store::{Applier, Inner, Store};
+use crate::sync::{Arc, MutexGuard, Ordering};
+use crate::wal::group::{GroupBuilder, GroupKind};
+use crate::{Error, Result};
+
+/// The file grows by at least this many pages at a time, so that few commits have to wait for it.
+const GROWTH_PAGES_MIN: u32 = 256;
+const GROWTH_PAGES_MAX: u32 = 8192;
+/// Pages written with one call when a bulk turn ends.
+const RUN_PAGES_MAX: usize = 64;
+
+/// Exclusive access to all pages, to change them. See the module's head.
+pub struct Turn<'a> {
+    inner: &'a Inner,
+    applier: MutexGuard<'a, Applier>,
+    copies: FxHashMap<PageNo, Copy>,
+    taken: Vec<PageNo>,
+    freed: Vec<PageNo>,
+    page_count_before: u32,
+    bulk: bool,
+    done: bool,
+}
+
+struct Copy {
+    /// Not shared yet, so it may be changed.
+    version: Arc<PageVersion>,
+    /// What it was copied from; `None` for a page that this turn allocated.
+    base: Option<Arc<PageVersion>>,
+}
+
+/// A page as a turn sees it: its own copy, or the newest version.
+pub enum TurnRef<'a> {
+    /// Changed in this turn.
+    Own(&'a Page),
+    /// As it was.
+    Shared(PageRef),
+}
+
+impl Deref for TurnRef<'_> {
+    type Target = Page;
+
+    #[inline]
+    fn deref(&self) -> &Page {
+        match self {
+            TurnRef::Own(page) => page,
+            TurnRef::Shared(page) => page,
+        }
+    }
+}
+
+impl Store {
+    /// Waits for the applier and takes a turn. First makes sure that there is room in log and cache, which may take
+    /// a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; the checkpoint's; [`Error::DiskFull`] if the log cannot be made ready.
+    pub fn turn(&self) -> Result<Turn<'_>> {
+        self.inner.make_room_in_cache()?;
+        let mut applier = loop {
+            self.inner.check_poison()?;
+            let applier = self.inner.applier.lock();
+            if self.inner.log_has_room() {
+                break applier;
+            }
+            drop(applier);
+            self.inner.checkpoint(Pace::Fast)?;
+        };
+        self.inner.check_poison()?;
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        applier.allocator.release(self.inner.readers.horizon());
+        let page_count_before = applier.allocator.page_count();
+        Ok(Turn {
+            inner: &self.inner,
+            applier,
+            copies: FxHashMap::default(),
+            taken: Vec::new(),
+            freed: Vec::new(),
+            page_count_before,
+            bulk: false,
+            done: false,
+        })
+    }
+
+    /// A turn whose new pages go straight to the file instead of into the log: for large loads.
+    ///
+    /// # Errors
+    /// As [`Store::turn`].
+    pub fn turn_bulk(&self) -> Result<Turn<'_>> {
+        let mut turn = self.turn()?;
+        turn.bulk = true;
+        Ok(turn)
+    }
+}
+
+impl PageReader for Turn<'_> {
+    type Ref<'r>
+        = TurnRef<'r>
+    where
+        Self: 'r;
+
+    #[inline]
+    fn page(&self, number: PageNo) -> Result<TurnRef<'_>> {
+        match self.copies.get(&number) {
+            Some(copy) => Ok(TurnRef::Own(&copy.version.page)),
+            None => Ok(TurnRef::Shared(self.inner.newest(number)?)),
+        }
+    }
+}
+
+impl PageWriter for Turn<'_> {
+    fn page_mut(&mut self, number: PageNo) -> Result<&mut Page> {
+        if !self.copies.contains_key(&number) {
+            self.check_size()?;
+            let base = self.inner.newest(number)?.version().clone();
+            let version = self.inner.cache.make_version(base.page.clone());
+            self.copies.insert(number, Copy { version, base: Some(base) });
+        }
+        let copy = self.copies.get_mut(&number).expect("it was there or was just put there");
+        Ok(&mut unshared(&mut copy.version).page)
+    }
+
+    fn allocate(&mut self, kind: PageKind) -> Result<PageNo> {
+        self.check_size()?;
+        let free = if self.bulk { None } else { self.applier.allocator.take_free() };
+        let number = match free {
+            Some(number) => number,
+            None => self.allocate_fresh()?,
+        };
+        self.taken.push(number);
+        self.set_bit(number, true)?;
+        self.copy_new(number, kind);
+        Ok(number)
+    }
+
+    fn free(&mut self, number: PageNo) -> Result<()> {
+        debug_assert!(number.0 > 1 && !is_bitmap(number));
+        self.set_bit(number, false)?;
+        self.copies.remove(&number);
+        self.freed.push(number);
+        Ok(())
+    }
+}
+
+fn unshared(version: &mut Arc<PageVersion>) -> &mut PageVersion {
+    Arc::get_mut(version).expect("a copy is shared only once it is published")
+}
+
+impl Turn<'_> {
+    /// Bytes of page copies that a turn may hold, and of log that it may write.
+    pub fn bytes_max(&self) -> u64 {
+        self.inner.options.transaction_bytes_max()
+    }
+
+    fn check_size(&self) -> Result<()> {
+        let bytes = (self.copies.len() as u64 + 1) * PAGE_BYTES as u64;
+        // A bulk turn's new pages do not burden the log, only the cache.
+        let max = if self.bulk { self.inner.options.cache_bytes as u64 / 2 } else { self.bytes_max() };
+        if bytes > max { Err(Error::TooLarge { bytes, max }) } else { Ok(()) }
+    }
+
+    fn copy_new(&mut self, number: PageNo, kind: PageKind) {
+        let page = Page::new(number, kind, self.inner.database);
+        self.copies.insert(number, Copy { version: self.inner.cache.make_version(page), base: None });
+    }
+
+    /// A page that was never used; makes the bitmap that speaks for it if it is the first to need it.
+    fn allocate_fresh(&mut self) -> Result<PageNo> {
+        loop {
+            self.grow_file()?;
+            let number = self.applier.allocator.take_fresh();
+            let count = u64::from(self.applier.allocator.page_count());
+            self.set_state(STATE_PAGE_COUNT, count)?;
+            if !is_bitmap(number) {
+                if number > bit_of(number).0 {
+                    return Ok(number);
+                }
+                // The two places before a bitmap: the superblock's, or out of circulation.
+                continue;
+            }
+            self.copy_new(number, PageKind::Bitmap);
+            for page in number.0 - 2..=number.0 {
+                self.set_bit(PageNo(page), true)?;
+            }
+        }
+    }
+
+    fn grow_file(&mut self) -> Result<()> {
+        let count = self.applier.allocator.page_count();
+        let reserved = self.applier.allocator.reserved;
+        if count < reserved {
+            return Ok(());
+        }
+        if count == u32::MAX {
+            return Err(Error::DiskFull {
+                what: "the database file, which has as many pages as can be numbered",
+            });
+        }
+        let growth = (count / 8).clamp(GROWTH_PAGES_MIN, GROWTH_PAGES_MAX).min(u32::MAX - reserved);
+        let bytes = u64::from(growth) * PAGE_BYTES as u64;
+        let reserve = self.inner.file.reserve(PageNo(reserved).offset(), bytes);
+        if let Err(error) = reserve {
+            let error = Error::io("extend", &self.inner.path, &error);
+            return Err(if error.is_disk_full() {
+                Error::DiskFull { what: "the database file" }
+            } else {
+                error
+            });
+        }
+        self.applier.allocator.reserved = reserved + growth;
+        Ok(())
+    }
+
+    fn set_bit(&mut self, number: PageNo, used: bool) -> Result<()> {
+        let (bitmap, byte, mask) = bit_of(number);
+        let page = self.page_mut(bitmap)?;
+        if page.kind() != PageKind::Bitmap {
+            return Err(Error::body(bitmap, "it is no bitmap"));
+        }
+        let bits = &mut page.body_mut()[byte];
+        if (*bits & mask != 0) == used {
+            let why = if used { "a free page is marked as used" } else { "a page is freed twice" };
+            return Err(Error::CorruptPage { page: number, why: CorruptPage::Body(why) });
+        }
+        *bits ^= mask;
+        Ok(())
+    }
+
+    /// Appends one group and publishes. Nothing is appended if nothing was changed; the LSN is then that of the
+    /// newest state.
+    ///
+    /// The group is durable when [`Store::when_visible`] says so.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing was changed. In a bulk turn also what the file's writes and
+    /// sync say: that poisons the database.
+    pub fn commit(mut self) -> Result<Lsn> {
+        let mut copies: Vec<(PageNo, Copy)> = std::mem::take(&mut self.copies).into_iter().collect();
+        copies.sort_unstable_by_key(|(number, _)| *number);
+        let mut group = GroupBuilder::new(std::mem::take(&mut self.applier.buffer));
+        let redo = self.applier.redo;
+        let bulk = self.bulk;
+        // What is not changed after all is not published.
+        copies.retain(|(_, copy)| match &copy.base {
+            None if bulk && copy.version.page.kind() != PageKind::Bitmap => true,
+            Some(base) if base.lsn > redo => group.delta(&base.page, &copy.version.page),
+            Some(base)
+                if base.page.body() == copy.version.page.body()
+                    && base.page.kind() == copy.version.page.kind() =>
+            {
+                false
+            }
+            _ => {
+                group.image(&copy.version.page);
+                true
+            }
+        });
+        if group.is_empty() {
+            return Ok(self.inner.readers.applied());
+        }
+        if group.padded_len() > self.bytes_max() {
+            return Err(Error::TooLarge { bytes: group.padded_len(), max: self.bytes_max() });
+        }
+        let start = self.inner.log.end().end;
+        let lsn = Lsn(start.0 + group.padded_len());
+        self.inner.log.segments.prepare(start, lsn)?;
+        for (_, copy) in &mut copies {
+            let fresh_bulk = bulk && copy.base.is_none() && copy.version.page.kind() != PageKind::Bitmap;
+            let version = unshared(&mut copy.version);
+            version.lsn = if fresh_bulk { redo } else { lsn };
+            version.page.set_lsn(version.lsn);
+        }
+        if bulk {
+            self.write_bulk(&mut copies)?;
+        }
+        self.publish(copies, lsn);
+        self.inner.counters.log_bytes.fetch_add(group.padded_len(), Ordering::Relaxed);
+        self.inner.counters.commits.fetch_add(1, Ordering::Relaxed);
+        let (appended, buffer) = self.inner.log.append(group, GroupKind::Commit);
+        assert_eq!(appended, lsn, "only the applier appends");
+        self.applier.buffer = buffer;
+        self.done = true;
+        self.inner.wants_checkpoint();
+        Ok(lsn)
+    }
+
+    fn publish(&mut self, copies: Vec<(PageNo, Copy)>, lsn: Lsn) {
+        let mut superseded = Vec::with_capacity(copies.len());
+        for (number, copy) in copies {
+            if copy.base.is_some() {
+                superseded.push(number);
+            }
+            self.inner.cache.install(copy.version, copy.base);
+        }
+        self.inner.readers.set_applied(lsn, superseded.into_iter());
+        if self.freed.is_empty() {
+            return;
+        }
+        let taken: FxHashSet<PageNo> = self.taken.iter().copied().collect();
+        let freed = std::mem::take(&mut self.freed);
+        let (own, others): (Vec<_>, Vec<_>) = freed.into_iter().partition(|page| taken.contains(page));
+        own.into_iter().for_each(|page| self.applier.allocator.unused(page));
+        self.applier.allocator.freed(lsn, others.into_iter());
+    }
+
+    /// Writes the new pages of a bulk turn to the file, run by run, and syncs.
+    fn write_bulk(&self, copies: &mut [(PageNo, Copy)]) -> Result<()> {
+        let mut run: Vec<u8> = Vec::with_capacity(RUN_PAGES_MAX * PAGE_BYTES);
+        let mut run_start = PageNo(0);
+        let mut any = false;
+        let inner = self.inner;
+        let write = |start: PageNo, run: &mut Vec<u8>| -> Result<()> {
+            if !run.is_empty() {
+                inner.counters.page_writes.fetch_add((run.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
+                inner
+                    .file
+                    .write_at(run, start.offset())
+                    .map_err(|e| inner.set_poison(&Error::io("write", &inner.path, &e)))?;
+                run.clear();
+            }
+            Ok(())
+        };
+        for (number, copy) in copies {
+            let version = unshared(&mut copy.version);
+            if copy.base.is_some() || version.page.kind() == PageKind::Bitmap {
+                continue;
+            }
+            any = true;
+            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
+            if !goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES {
+                write(run_start, &mut run)?;
+                run_start = *number;
+            }
+            run.extend_from_slice(version.page.seal());
+            version.in_file.store(true, Ordering::Release);
+        }
+        write(run_start, &mut run)?;
+        if any && inner.options.durable {
+            inner.file.sync().map_err(|e| inner.set_poison(&Error::io("sync", &inner.path, &e)))?;
+            inner.counters.file_syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let taken = std::mem::take(&mut self.taken);
+            let before = self.page_count_before;
+            self.applier.allocator.undo(taken.into_iter(), before);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a log record says about a page's body: the byte ranges that differ from a base.
+//!
+//! A full image is the difference to a page of zeros, a delta the difference to the version it builds on, so one
+//! codec serves both. Layout: number of ranges u16, then per range offset u16, length u16, the new bytes.
+//!
+//! Two differences with fewer than [`JOIN`] equal bytes between them are one range: its header would cost as much.
+
+use crate::page::PAGE_BODY_BYTES;
+
+type Body = [u8; PAGE_BODY_BYTES];
+
+const WORD: usize = 8;
+const BLOCK: usize = 64;
+/// Equal bytes that are cheaper to repeat than to step over.
+const JOIN: usize = 8;
+const _: () = assert!(PAGE_BODY_BYTES.is_multiple_of(WORD) && PAGE_BODY_BYTES <= u16::MAX as usize);
+
+/// A page of zeros, the base of images.
+pub(crate) static ZEROS: Body = [0; PAGE_BODY_BYTES];
+
+/// Appends the ranges in which `new` differs from `base`; returns how many.
+pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
+    let count_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let mut count: u16 = 0;
+    let mut open: Option<(usize, usize)> = None;
+    let mut at = 0;
+    while at < PAGE_BODY_BYTES {
+        // Most of a page is equal, so whole cache lines are compared first.
+        let block_end = (at + BLOCK).min(PAGE_BODY_BYTES);
+        if base[at..block_end] == new[at..block_end] {
+            at = block_end;
+            continue;
+        }
+        for word in (at..block_end).step_by(WORD) {
+            if base[word..word + WORD] == new[word..word + WORD] {
+                continue;
+            }
+            let first = word + differing(base, new, word, 0..WORD);
+            let last = word + differing(base, new, word, (0..WORD).rev());
+            open = match open {
+                Some((start, end)) if first - end <= JOIN => Some((start, last + 1)),
+                Some(range) => {
+                    put(new, range, out);
+                    count += 1;
+                    Some((first, last + 1))
+                }
+                None => Some((first, last + 1)),
+            };
+        }
+        at = block_end;
+    }
+    if let Some(range) = open {
+        put(new, range, out);
+        count += 1;
+    }
+    out[count_at..count_at + 2].copy_from_slice(&count.to_le_bytes());
+    count
+}
+
+fn differing(base: &Body, new: &Body, word: usize, mut offsets: impl Iterator<Item = usize>) -> usize {
+    offsets.find(|&o| base[word + o] != new[word + o]).expect("the words differ")
+}
+
+fn put(new: &Body, (start, end): (usize, usize), out: &mut Vec<u8>) {
+    let offset = u16::try_from(start).expect("inside a page");
+    let len = u16::try_from(end - start).expect("inside a page");
+    out.extend_from_slice(&offset.to_le_bytes());
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&new[start..end]);
+}
+
+/// Lays encoded ranges over `body`; returns what follows them in `bytes`, or `None` if they contradict themselves.
+pub(crate) fn apply<'a>(bytes: &'a [u8], body: &mut Body) -> Option<&'a [u8]> {
+    let (count, mut rest) = u16_and_rest(bytes)?;
+    for _ in 0..count {
+        let (offset, after) = u16_and_rest(rest)?;
+        let (len, after) = u16_and_rest(after)?;
+        let (new, after) = after.split_at_checked(usize::from(len))?;
+        let start = usize::from(offset);
+        body.get_mut(start..start + new.len())?.copy_from_slice(new);
+        rest = after;
+    }
+    Some(rest)
+}
+
+/// What follows encoded ranges, without applying them.
+pub(crate) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    let (count, mut rest) = u16_and_rest(bytes)?;
+    for _ in 0..count {
+        let (_, after) = u16_and_rest(rest)?;
+        let (len, after) = u16_and_rest(after)?;
+        rest = after.get(usize::from(len)..)?;
+    }
+    Some(rest)
+}
+
+fn u16_and_rest(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (raw, rest) = bytes.split_first_chunk::<2>()?;
+    Some((u16::from_le_bytes(*raw), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn golden_bytes() {
+        let mut new = ZEROS;
+        new[3] = 9;
+        new[12] = 8;
+        new[100] = 7;
+        let mut out = Vec::new();
+        assert_eq!(encode(&ZEROS, &new, &mut out), 2);
+        assert_eq!(out[..], [2, 0, 3, 0, 10, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 8, 100, 0, 1, 0, 7]);
+    }
+
+    proptest! {
+        #[test]
+        fn applying_a_delta_gives_the_new_page(
+            first in prop::collection::vec((0..PAGE_BODY_BYTES, any::<u8>()), 0..60),
+            second in prop::collection::vec((0..PAGE_BODY_BYTES, 1..200usize, any::<u8>()), 0..20),
+        ) {
+            let mut base = ZEROS;
+            first.iter().for_each(|&(at, byte)| base[at] = byte);
+            let mut new = base;
+            for (at, len, byte) in second {
+                let end = (at + len).min(PAGE_BODY_BYTES);
+                new[at..end].fill(byte);
+            }
+            let mut out = Vec::new();
+            encode(&base, &new, &mut out);
+            out.push(42);
+            let mut redone = base;
+            prop_assert_eq!(apply(&out, &mut redone), Some(&[42][..]));
+            prop_assert_eq!(skip(&out), Some(&[42][..]));
+            prop_assert!(redone == new);
+        }
+
+        #[test]
+        fn nonsense_is_refused_or_applied_but_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut body = ZEROS;
+            let _ = apply(&bytes, &mut body);
+        }
+    }
+}

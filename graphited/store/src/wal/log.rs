@@ -1,0 +1,144 @@
+//! The log's moving end: a buffer that the applier appends groups to, and the flush that makes them durable.
+//!
+//! Invariants:
+//! 1. Only the applier appends, in its turn; so the chain of checksums and LSNs is built by one hand.
+//! 2. `durable <= end`; bytes between the two are in the buffer or on their way to the disk.
+//! 3. Whoever holds `flusher` writes and syncs, and does it for everybody: all that was appended until it takes the
+//!    buffer goes out with one sync per segment.
+//! 4. After the first failed write or sync nothing is written any more (the caller poisons the database).
+
+use super::group::{GroupBuilder, GroupKind};
+use super::segments::Segments;
+use crate::Result;
+use crate::page::Lsn;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    // Constant after construction.
+    pub(crate) segments: Segments,
+    pub(crate) epoch: u64,
+    // Synchronises itself: raised only by the flusher.
+    durable: AtomicU64,
+    /// Number of syncs that made groups durable.
+    pub(crate) flushes: AtomicU64,
+    // Held for moments: an append or the taking of the buffer.
+    tail: Mutex<Tail>,
+    // Held during a write and its sync. Guards the buffer that is not the tail's.
+    flusher: Mutex<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    /// Bytes of `start..end`.
+    buffer: Vec<u8>,
+    start: Lsn,
+    end: Lsn,
+    /// Checksum of the last group.
+    chain: u32,
+    /// The last group does nothing but say what is durable.
+    ends_with_mark: bool,
+    /// Something was appended since [`Log::moved_since_asked`] was last called.
+    moved: bool,
+}
+
+/// Where the log stands after recovery or creation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogEnd {
+    pub(crate) end: Lsn,
+    pub(crate) chain: u32,
+}
+
+impl Log {
+    /// A log that goes on at `at`, all before which is durable.
+    pub(crate) fn new(segments: Segments, epoch: u64, at: LogEnd) -> Log {
+        let tail = Tail {
+            buffer: Vec::new(),
+            start: at.end,
+            end: at.end,
+            chain: at.chain,
+            ends_with_mark: true,
+            moved: false,
+        };
+        Log {
+            segments,
+            epoch,
+            durable: AtomicU64::new(at.end.0),
+            flushes: AtomicU64::new(0),
+            tail: Mutex::new(tail),
+            flusher: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Everything below is on disk and synced.
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The end, and the checksum of the last group.
+    pub(crate) fn end(&self) -> LogEnd {
+        let tail = self.tail.lock();
+        LogEnd { end: tail.end, chain: tail.chain }
+    }
+
+    /// Appends a group; the caller is the applier, has prepared segments for it, and knows that it ends at the
+    /// returned LSN.
+    ///
+    /// Also gives the builder's buffer back, to be used again.
+    pub(crate) fn append(&self, builder: GroupBuilder, kind: GroupKind) -> (Lsn, Vec<u8>) {
+        let durable = self.durable();
+        let mut tail = self.tail.lock();
+        let (bytes, checksum) = builder.finish(kind, tail.end, self.epoch, durable, tail.chain);
+        tail.buffer.extend_from_slice(&bytes);
+        tail.end = Lsn(tail.end.0 + bytes.len() as u64);
+        tail.chain = checksum;
+        tail.moved = true;
+        tail.ends_with_mark = kind == GroupKind::Mark;
+        (tail.end, bytes)
+    }
+
+    /// Whether appended bytes wait for a flush.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.tail.lock().buffer.is_empty()
+    }
+
+    /// Whether the last group is not yet known as durable by the log itself.
+    pub(crate) fn wants_mark(&self) -> bool {
+        !self.tail.lock().ends_with_mark
+    }
+
+    /// Whether anything was appended since the last call.
+    pub(crate) fn moved_since_asked(&self) -> bool {
+        std::mem::take(&mut self.tail.lock().moved)
+    }
+
+    /// Writes and syncs what was appended so far; returns the durable LSN. Waits for a flush under way.
+    pub(crate) fn flush(&self) -> Result<Lsn> {
+        self.flush_with(self.flusher.lock())
+    }
+
+    /// As [`Log::flush`], but `None` at once if somebody else is flushing.
+    pub(crate) fn try_flush(&self) -> Option<Result<Lsn>> {
+        Some(self.flush_with(self.flusher.try_lock()?))
+    }
+
+    fn flush_with(&self, mut spare: crate::sync::MutexGuard<'_, Vec<u8>>) -> Result<Lsn> {
+        let (start, end) = {
+            let mut tail = self.tail.lock();
+            std::mem::swap(&mut tail.buffer, &mut spare);
+            let start = tail.start;
+            tail.start = tail.end;
+            (start, tail.end)
+        };
+        if start < end {
+            self.segments.write(start, &spare)?;
+            self.segments.sync(start, end)?;
+            self.flushes.fetch_add(1, Ordering::Relaxed);
+            self.durable.store(end.0, Ordering::Release);
+        }
+        spare.clear();
+        // One huge group should not pin its memory for ever.
+        spare.shrink_to(1 << 20);
+        Ok(end)
+    }
+}

@@ -1,0 +1,122 @@
+//! Finds the end of the log after a crash, and tells a torn end from damage.
+//!
+//! The scan walks the chain from the checkpoint's redo point. Where a group does not fit, the log has ended, unless
+//! a later group, of this life or an earlier one, says that the place was durable: a position below a durable mark
+//! is never rewritten by a later life, so a bad group there is damage and is reported as such.
+
+use super::group::{GROUP_ALIGN, GROUP_HEADER_BYTES, GroupHeader, GroupKind, MAGIC};
+use super::log::LogEnd;
+use super::segments::Segments;
+use crate::page::Lsn;
+use crate::superblock::Superblock;
+use crate::{Error, Result};
+
+/// Bytes read at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// Reads the log forward through a window.
+pub(crate) struct LogReader<'a> {
+    segments: &'a Segments,
+    window: Vec<u8>,
+    start: Lsn,
+}
+
+impl<'a> LogReader<'a> {
+    pub(crate) fn new(segments: &'a Segments) -> LogReader<'a> {
+        LogReader { segments, window: Vec::new(), start: Lsn(0) }
+    }
+
+    /// The `len` bytes at `lsn`, or fewer where the segments end.
+    fn bytes(&mut self, lsn: Lsn, len: usize) -> Result<&[u8]> {
+        let inside = lsn >= self.start && lsn.0 + len as u64 <= self.start.0 + self.window.len() as u64;
+        if !inside {
+            self.window.resize(len.max(WINDOW_BYTES), 0);
+            let got = self.segments.read(lsn, &mut self.window)?;
+            self.window.truncate(got);
+            self.start = lsn;
+        }
+        let at = usize::try_from(lsn.0 - self.start.0).expect("inside the window");
+        Ok(&self.window[at..(at + len).min(self.window.len())])
+    }
+
+    /// The group at `lsn` if its own checksum and LSN fit; says nothing about the chain.
+    pub(crate) fn group(&mut self, lsn: Lsn) -> Result<Option<(GroupHeader, &[u8])>> {
+        let Some(header) = GroupHeader::decode(self.bytes(lsn, GROUP_HEADER_BYTES)?) else {
+            return Ok(None);
+        };
+        let past = self.segments.prepared_end().unwrap_or_default();
+        if header.start != lsn || header.end() > past {
+            return Ok(None);
+        }
+        let group = self.bytes(lsn, header.length as usize)?;
+        Ok(header.checksum_fits(group).then(|| (header, &group[GROUP_HEADER_BYTES..])))
+    }
+}
+
+/// What a scan found.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) at: LogEnd,
+    /// Everything below was marked durable by the log itself.
+    pub(crate) marked: Lsn,
+}
+
+/// Walks the chain from the redo point of `superblock`.
+///
+/// # Errors
+/// [`Error::CorruptLog`] where the log contradicts its own marks, the checkpoint or the clean shutdown.
+pub(crate) fn scan(segments: &Segments, superblock: &Superblock) -> Result<Scan> {
+    let mut reader = LogReader::new(segments);
+    let mut at = LogEnd { end: superblock.redo, chain: superblock.redo_chain };
+    let mut marked = superblock.redo;
+    let mut epoch = 0;
+    while let Some((header, _)) = reader.group(at.end)? {
+        let first = at.end == superblock.redo;
+        if first && header.kind != GroupKind::Checkpoint {
+            break;
+        }
+        if header.previous != at.chain || header.epoch < epoch || header.epoch > superblock.epoch {
+            break;
+        }
+        epoch = header.epoch;
+        marked = marked.max(header.durable);
+        at = LogEnd { end: header.end(), chain: header.checksum };
+    }
+    if at.end == superblock.redo {
+        let why = "the checkpoint that the superblock names is not in the log".to_owned();
+        return Err(Error::CorruptLog { lsn: superblock.redo, why });
+    }
+    if let Some((clean_end, chain)) = superblock.clean_end
+        && (at.end != clean_end || at.chain != chain)
+    {
+        let why = format!("it was closed cleanly at {clean_end}, and what can be read ends here");
+        return Err(Error::CorruptLog { lsn: at.end, why });
+    }
+    if let Some(mark) = later_mark(&mut reader, segments, at.end)? {
+        let why =
+            format!("the group here is bad, and a later one says that everything below {mark} was durable");
+        return Err(Error::CorruptLog { lsn: at.end, why });
+    }
+    Ok(Scan { at, marked })
+}
+
+/// A durable LSN above `bad` that some whole group behind it carries.
+fn later_mark(reader: &mut LogReader<'_>, segments: &Segments, bad: Lsn) -> Result<Option<Lsn>> {
+    let end = segments.prepared_end().unwrap_or_default();
+    let mut at = bad;
+    while at < end {
+        let window = reader.bytes(at, WINDOW_BYTES)?;
+        let Some(found) = window.chunks(8).position(|chunk| chunk.starts_with(&MAGIC)) else {
+            at = Lsn(at.0 + (window.len() as u64).next_multiple_of(GROUP_ALIGN));
+            continue;
+        };
+        at = Lsn(at.0 + found as u64 * GROUP_ALIGN);
+        if let Some((header, _)) = reader.group(at)?
+            && header.durable > bad
+        {
+            return Ok(Some(header.durable));
+        }
+        at = Lsn(at.0 + GROUP_ALIGN);
+    }
+    Ok(None)
+}

@@ -1,0 +1,323 @@
+//! Segment files: where the bytes of the log live.
+//!
+//! Segment `n` holds the LSNs `n * payload .. (n + 1) * payload` behind a header of [`SEGMENT_HEADER_BYTES`]:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic `"GRPHWAL\n"` |
+//! | 8 | 4 | format version |
+//! | 12 | 4 | bytes in a segment file |
+//! | 16 | 8 | database id |
+//! | 24 | 8 | segment number |
+//! | 32 | 4 | CRC-32 of bytes 0..32 |
+//!
+//! Invariants:
+//! 1. A segment is *prepared* (full length written with zeros or recycled, header written, file synced, directory
+//!    synced) before a byte of the log goes into it. So a sync while committing never has to change a file's length,
+//!    which on common file systems halves its cost.
+//! 2. Recycling renames a segment that nothing needs any more. A crash at any point of it leaves a file whose header
+//!    does not fit its name; it counts as a spare, never as log. Old groups inside are no danger: their LSNs are not
+//!    where they stand.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::page::{DatabaseId, Lsn};
+use crate::superblock::FORMAT_VERSION;
+use crate::sync::{Arc, Mutex};
+use crate::{Error, Result};
+
+/// Bytes before the log's own in a segment file: one block, so that the log's blocks stay aligned.
+pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4096;
+const MAGIC: &[u8; 8] = b"GRPHWAL\n";
+const HEADER_USED: usize = 36;
+/// Zeros are written in pieces of this size.
+const ZERO_CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Segments {
+    // Constant after construction.
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    database: DatabaseId,
+    segment_bytes: u64,
+    sync: bool,
+    // Synchronises itself; held for map changes only, never during I/O.
+    files: Mutex<Files>,
+    // Held while a segment is being prepared, so that two threads do not prepare the same.
+    preparing: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    /// Prepared segments by number, without gaps.
+    live: BTreeMap<u64, Arc<dyn DiskFile>>,
+    /// Files that may be renamed into the next segment.
+    spare: Vec<PathBuf>,
+}
+
+impl Segments {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        database: DatabaseId,
+        segment_bytes: u32,
+        sync: bool,
+    ) -> Segments {
+        let segment_bytes = u64::from(segment_bytes);
+        Segments {
+            disk,
+            dir,
+            database,
+            segment_bytes,
+            sync,
+            files: Mutex::default(),
+            preparing: Mutex::default(),
+        }
+    }
+
+    /// Bytes of log in a segment.
+    pub(crate) fn payload(&self) -> u64 {
+        self.segment_bytes - SEGMENT_HEADER_BYTES
+    }
+
+    /// The segment that holds the byte at `lsn`.
+    pub(crate) fn number_of(&self, lsn: Lsn) -> u64 {
+        lsn.0 / self.payload()
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:010}.wal"))
+    }
+
+    fn header(&self, number: u64) -> [u8; HEADER_USED] {
+        let mut raw = [0; HEADER_USED];
+        raw[..8].copy_from_slice(MAGIC);
+        raw[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        raw[12..16]
+            .copy_from_slice(&u32::try_from(self.segment_bytes).expect("made from a u32").to_le_bytes());
+        raw[16..24].copy_from_slice(&self.database.0.to_le_bytes());
+        raw[24..32].copy_from_slice(&number.to_le_bytes());
+        let sum = crc32fast::hash(&raw[..32]);
+        raw[32..].copy_from_slice(&sum.to_le_bytes());
+        raw
+    }
+
+    /// Finds the segment files from the one of `first` on, as a recovery begins. What is ours but does not fit in
+    /// becomes a spare; what is not ours is left alone and never read.
+    pub(crate) fn open(&self, first: Lsn) -> Result<()> {
+        let listed = self.disk.list(&self.dir).map_err(|e| Error::io("list", &self.dir, &e))?;
+        let mut found = BTreeMap::new();
+        let mut files = self.files.lock();
+        for path in listed {
+            if path.extension().is_none_or(|e| e != "wal") {
+                continue;
+            }
+            let number = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
+            let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| Error::io("open", &path, &e))?;
+            match number {
+                Some(number)
+                    if number >= self.number_of(first) && self.is_prepared(&*file, number, &path)? =>
+                {
+                    found.insert(number, file);
+                }
+                _ => files.spare.push(path),
+            }
+        }
+        let mut next = self.number_of(first);
+        while let Some(file) = found.remove(&next) {
+            files.live.insert(next, file);
+            next += 1;
+        }
+        // What stands behind a gap cannot be reached by a chain, so its space is free to use.
+        files.spare.extend(found.into_keys().map(|number| self.path_of(number)));
+        Ok(())
+    }
+
+    fn is_prepared(&self, file: &dyn DiskFile, number: u64, path: &Path) -> Result<bool> {
+        let len = file.len().map_err(|e| Error::io("read", path, &e))?;
+        if len != self.segment_bytes {
+            return Ok(false);
+        }
+        let mut raw = [0; HEADER_USED];
+        file.read_at(&mut raw, 0).map_err(|e| Error::io("read", path, &e))?;
+        Ok(raw == self.header(number))
+    }
+
+    /// LSN up to which segments are prepared (exclusive); `None` if there is no segment at all.
+    pub(crate) fn prepared_end(&self) -> Option<Lsn> {
+        let files = self.files.lock();
+        files.live.last_key_value().map(|(number, _)| Lsn((number + 1) * self.payload()))
+    }
+
+    /// LSN from which segments are kept.
+    pub(crate) fn kept_from(&self) -> Option<Lsn> {
+        self.files.lock().live.first_key_value().map(|(number, _)| Lsn(number * self.payload()))
+    }
+
+    /// Bytes of all segment files, spares included.
+    pub(crate) fn bytes_on_disk(&self) -> u64 {
+        let files = self.files.lock();
+        (files.live.len() + files.spare.len()) as u64 * self.segment_bytes
+    }
+
+    /// Makes sure that all LSNs below `end` are in prepared segments, from the segment of `from` on.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if there is no room: nothing is lost by that. Others: the disk's.
+    pub(crate) fn prepare(&self, from: Lsn, end: Lsn) -> Result<()> {
+        if self.prepared_end().is_some_and(|prepared| end <= prepared) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.preparing.lock();
+        loop {
+            let prepared = self.prepared_end();
+            if prepared.is_some_and(|prepared| end <= prepared) {
+                return Ok(());
+            }
+            let next = self.number_of(prepared.unwrap_or(from));
+            let spare = self.files.lock().spare.pop();
+            let made = match &spare {
+                Some(spare) => self.recycle(spare, next),
+                None => self.create(next),
+            };
+            match made {
+                Ok(file) => self.files.lock().live.insert(next, file),
+                Err(error) => {
+                    // A half-made segment has no valid header, so it can be tried again as a spare.
+                    return Err(if error.is_disk_full() {
+                        Error::DiskFull { what: "the log" }
+                    } else {
+                        error
+                    });
+                }
+            };
+        }
+    }
+
+    fn create(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
+        let path = self.path_of(number);
+        let file = match self.disk.open(&path, OpenMode::CreateNew) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.disk.open(&path, OpenMode::Existing)
+            }
+            other => other,
+        }
+        .map_err(|e| Error::io("create", &path, &e))?;
+        let zeros =
+            vec![0; ZERO_CHUNK_BYTES.min(usize::try_from(self.segment_bytes).expect("made from a u32"))];
+        let mut at = 0;
+        while at < self.segment_bytes {
+            let len = (self.segment_bytes - at).min(zeros.len() as u64);
+            let chunk = &zeros[..usize::try_from(len).expect("at most a chunk")];
+            if let Err(error) = file.write_at(chunk, at) {
+                // Give the room back: others may need it to get out of the same plight.
+                let _ = self.disk.remove(&path);
+                return Err(Error::io("write", &path, &error));
+            }
+            at += len;
+        }
+        self.finish(file, number, &path)
+    }
+
+    fn recycle(&self, spare: &Path, number: u64) -> Result<Arc<dyn DiskFile>> {
+        let path = self.path_of(number);
+        if spare != path {
+            self.disk.rename(spare, &path).map_err(|e| Error::io("rename", spare, &e))?;
+        }
+        let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| Error::io("open", &path, &e))?;
+        let len = file.len().map_err(|e| Error::io("read", &path, &e))?;
+        if len != self.segment_bytes {
+            drop(file);
+            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            return self.create(number);
+        }
+        self.finish(file, number, &path)
+    }
+
+    fn finish(&self, file: Arc<dyn DiskFile>, number: u64, path: &Path) -> Result<Arc<dyn DiskFile>> {
+        file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", path, &e))?;
+        if self.sync {
+            file.sync().map_err(|e| Error::io("sync", path, &e))?;
+            self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))?;
+        }
+        Ok(file)
+    }
+
+    /// Lets go of the segments that hold only LSNs below `redo`. At most `spares_max` files are kept for reuse.
+    pub(crate) fn recycle_below(&self, redo: Lsn, spares_max: usize) -> Result<()> {
+        let first = self.number_of(redo);
+        let mut surplus = Vec::new();
+        {
+            let mut files = self.files.lock();
+            let kept = files.live.split_off(&first);
+            let gone = std::mem::replace(&mut files.live, kept);
+            files.spare.extend(gone.into_keys().map(|number| self.path_of(number)));
+            while files.spare.len() > spares_max {
+                surplus.extend(files.spare.pop());
+            }
+        }
+        for path in surplus {
+            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Writes log bytes that start at `lsn`; the segments are prepared.
+    pub(crate) fn write(&self, lsn: Lsn, bytes: &[u8]) -> Result<()> {
+        self.in_pieces(lsn, bytes.len(), |file, path, offset, range| {
+            file.write_at(&bytes[range], offset).map_err(|e| Error::io("write", path, &e))
+        })
+    }
+
+    /// Makes what was written to `start..end` durable.
+    pub(crate) fn sync(&self, start: Lsn, end: Lsn) -> Result<()> {
+        if !self.sync || start >= end {
+            return Ok(());
+        }
+        for number in self.number_of(start)..=self.number_of(Lsn(end.0 - 1)) {
+            let file = self.live(number).expect("what was written is in a live segment");
+            file.sync().map_err(|e| Error::io("sync", self.path_of(number), &e))?;
+        }
+        Ok(())
+    }
+
+    /// Reads up to `buffer.len()` log bytes from `lsn`; fewer where the segments end.
+    pub(crate) fn read(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<usize> {
+        let end = self.prepared_end().unwrap_or_default();
+        let len = usize::try_from(end.0.saturating_sub(lsn.0)).unwrap_or(usize::MAX).min(buffer.len());
+        if self.kept_from().is_none_or(|kept| lsn < kept) {
+            return Ok(0);
+        }
+        self.in_pieces(lsn, len, |file, path, offset, range| {
+            file.read_at(&mut buffer[range], offset).map_err(|e| Error::io("read", path, &e))
+        })?;
+        Ok(len)
+    }
+
+    fn live(&self, number: u64) -> Option<Arc<dyn DiskFile>> {
+        self.files.lock().live.get(&number).cloned()
+    }
+
+    /// Cuts `len` bytes from `lsn` on at the segments' borders.
+    fn in_pieces(
+        &self,
+        lsn: Lsn,
+        len: usize,
+        mut piece: impl FnMut(&dyn DiskFile, &Path, u64, std::ops::Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < len {
+            let at = lsn.0 + done as u64;
+            let number = at / self.payload();
+            let inside = at % self.payload();
+            let left = usize::try_from(self.payload() - inside).expect("made from a u32");
+            let piece_len = left.min(len - done);
+            let file = self.live(number).expect("the caller stays inside prepared segments");
+            piece(&*file, &self.path_of(number), SEGMENT_HEADER_BYTES + inside, done..done + piece_len)?;
+            done += piece_len;
+        }
+        Ok(())
+    }
+}

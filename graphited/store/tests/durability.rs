@@ -1,0 +1,417 @@
+//! Named situations in which a store loses or invents data if it is built a little wrong.
+//!
+//! Each test sets one of them up by hand on the simulated disk, from the outside: through the store's own API and
+//! the bytes of its files.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use graphite_store::clock::SimClock;
+use graphite_store::disk::{Disk, Fault, OpKind, Outcome, SimDisk};
+use graphite_store::{Error, Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
+use support::{COUNTER, PATH, open, options};
+
+const WAL_SEGMENT: &str = "/db.wal/0000000000.wal";
+const SEGMENT_HEADER: u64 = 4096;
+
+fn set(store: &Store, value: u64) -> Lsn {
+    let mut turn = store.turn().unwrap();
+    turn.set_state(COUNTER, value).unwrap();
+    turn.commit().unwrap()
+}
+
+fn set_durable(store: &Store, value: u64) -> Lsn {
+    let lsn = set(store, value);
+    store.wait_visible(lsn).unwrap();
+    lsn
+}
+
+fn value(store: &Store) -> u64 {
+    store.snapshot().unwrap().state(COUNTER).unwrap()
+}
+
+fn flip(disk: &SimDisk, path: impl AsRef<Path>, offset: u64) {
+    disk.corrupt(path, offset, 1, |bytes| bytes[0] ^= 0x40).unwrap();
+}
+
+/// Three commits in one unsynced flush cannot be had from outside; so the log's own bytes are damaged instead.
+#[test]
+fn a_torn_group_followed_by_a_whole_one_from_the_same_life_ends_the_log() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let first = set_durable(&store, 1);
+    set(&store, 2);
+    set(&store, 3);
+    store.flush().unwrap();
+    drop(store);
+    // The group of 2 is torn; that of 3 is whole, and neither knows of anything durable above 1.
+    flip(&disk, WAL_SEGMENT, SEGMENT_HEADER + first.0 + 20);
+    let store = open(&disk.process_crash()).unwrap();
+    assert_eq!(value(&store), 1);
+}
+
+#[test]
+fn a_torn_group_followed_by_a_whole_one_from_an_older_life_ends_the_log() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let first = set_durable(&store, 1);
+    set(&store, 2);
+    set(&store, 3);
+    store.flush().unwrap();
+    drop(store);
+    flip(&disk, WAL_SEGMENT, SEGMENT_HEADER + first.0 + 20);
+    // The second life writes over the torn group one of the same length; behind it stands the old one of 3, whole.
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    assert_eq!(value(&store), 1);
+    let second = set_durable(&store, 20);
+    assert!(
+        disk.read_file(WAL_SEGMENT).unwrap()[(SEGMENT_HEADER + second.0) as usize..].starts_with(b"GRUP")
+    );
+    drop(store);
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    assert_eq!(value(&store), 20);
+    // And once more, now with the group of the second life torn: the log ends before it.
+    drop(store);
+    flip(&disk, WAL_SEGMENT, SEGMENT_HEADER + first.0 + 20);
+    let store = open(&disk.process_crash()).unwrap();
+    assert_eq!(value(&store), 1);
+}
+
+#[test]
+fn kill_restart_then_power_cut_takes_nothing_back() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    set_durable(&store, 1);
+    // Written, but the sync fails as the process dies: only the system's cache has it.
+    set(&store, 2);
+    disk.inject(Fault::on(OpKind::Sync).forever());
+    assert!(store.flush().is_err());
+    drop(store);
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    let shown = value(&store);
+    drop(store);
+    assert_eq!(value(&open(&disk.power_cut(Outcome::LoseAll)).unwrap()), shown);
+}
+
+#[test]
+fn a_failed_sync_poisons_and_acknowledges_nothing() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    set_durable(&store, 1);
+    let reader = store.snapshot().unwrap();
+    disk.inject(Fault::on(OpKind::Sync));
+    let lsn = set(&store, 2);
+    let told = Arc::new(AtomicU32::new(0));
+    let heard = told.clone();
+    store.when_visible(lsn, move |answer| {
+        heard.store(if answer.is_ok() { 1 } else { 2 }, Ordering::SeqCst);
+    });
+    assert_eq!(told.load(Ordering::SeqCst), 2, "a parked reply is told that nothing is known");
+    assert!(matches!(store.wait_visible(lsn), Err(Error::Poisoned { .. })));
+    assert!(matches!(store.turn().map(|_| ()), Err(Error::Poisoned { .. })));
+    assert!(matches!(store.checkpoint(), Err(Error::Poisoned { .. })));
+    // The fault is over, and still nothing is believed: a second sync would say yes to bytes that were dropped.
+    assert!(store.flush().is_err());
+    assert_eq!((value(&store), reader.state(COUNTER).unwrap()), (1, 1), "reads go on");
+    assert!(store.status().poisoned.unwrap().contains("sync"));
+    drop((store, reader));
+    assert!(value(&open(&disk.power_cut(Outcome::LoseAll)).unwrap()) >= 1);
+}
+
+#[test]
+fn a_bad_bit_in_the_middle_of_the_log_is_reported_and_not_taken_for_its_end() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let first = set_durable(&store, 1);
+    for k in 2..=9 {
+        set_durable(&store, k);
+    }
+    drop(store);
+    let bad = SEGMENT_HEADER + first.0 + 30;
+    flip(&disk, WAL_SEGMENT, bad);
+    let next = disk.process_crash();
+    match open(&next) {
+        Err(Error::CorruptLog { lsn, why }) => {
+            assert_eq!(lsn, first, "{why}");
+            assert!(why.contains("durable"), "{why}");
+        }
+        other => panic!("the damage was not seen: {other:?}"),
+    }
+    // Nothing was changed by the refusal: with the bit put right, all is there.
+    flip(&next, WAL_SEGMENT, bad);
+    assert_eq!(value(&open(&next.process_crash()).unwrap()), 9);
+}
+
+#[test]
+fn a_bad_newest_superblock_is_made_good_by_the_other_copy() {
+    for copy in 0..2 {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        set_durable(&store, 1);
+        store.checkpoint().unwrap();
+        set_durable(&store, 2);
+        drop(store);
+        flip(&disk, PATH, copy * PAGE_BYTES as u64 + 40);
+        let next = disk.process_crash();
+        let store = open(&next).unwrap();
+        assert_eq!(value(&store), 2);
+        drop(store);
+        // And it was mended by the opening: now the other one may go.
+        flip(&next, PATH, (1 - copy) * PAGE_BYTES as u64 + 40);
+        assert_eq!(value(&open(&next.process_crash()).unwrap()), 2);
+    }
+}
+
+#[test]
+fn a_recycled_log_behind_a_bad_newest_superblock_is_refused() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    set_durable(&store, 1);
+    let old = disk.read_file(PATH).unwrap();
+    // Enough to go round the whole log, so that the first segments are used again for later LSNs.
+    for k in 2..2000 {
+        let mut turn = store.turn().unwrap();
+        let page = turn.allocate(PageKind::Record).unwrap();
+        support::fill(turn.page_mut(page).unwrap().body_mut(), page, k);
+        turn.set_state(COUNTER, k).unwrap();
+        turn.commit().unwrap();
+        if k % 50 == 0 {
+            store.checkpoint().unwrap();
+        }
+    }
+    store.flush().unwrap();
+    assert!(!disk.files().contains(&PathBuf::from(WAL_SEGMENT)), "the log was recycled");
+    drop(store);
+    let disk = disk.process_crash();
+    // Both copies go back to an old generation: as if the newest had been lost and an ancient one turned up.
+    let mut now = disk.read_file(PATH).unwrap();
+    now[..2 * PAGE_BYTES].copy_from_slice(&old[..2 * PAGE_BYTES]);
+    disk.write_file(PATH, &now).unwrap();
+    assert!(
+        matches!(open(&disk), Err(Error::CorruptLog { .. })),
+        "an old state is not passed off as the newest"
+    );
+}
+
+#[test]
+fn a_redo_point_between_a_deltas_making_and_its_append_costs_nothing() {
+    // A turn holds the applier, so a redo point cannot come between; the test shows that a checkpoint started during
+    // a turn waits, and that the change after it is logged so that recovery needs nothing from before.
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    let before = store.status().redo;
+    let mut turn = store.turn().unwrap();
+    turn.page_mut(page).unwrap().body_mut()[0] = 1;
+    let checkpointer = std::thread::spawn({
+        let store = store.clone();
+        move || store.checkpoint().unwrap()
+    });
+    let lsn = turn.commit().unwrap();
+    checkpointer.join().unwrap();
+    assert!(before < lsn && store.status().redo >= lsn, "the redo point came after the turn");
+    let mut turn = store.turn().unwrap();
+    turn.page_mut(page).unwrap().body_mut()[1] = 2;
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    drop(store);
+    // The page in the file is torn to pieces; the image after the redo point makes it whole.
+    disk.corrupt(PATH, page.offset(), 4096, |bytes| bytes.fill(0xaa)).unwrap();
+    let store = open(&disk.process_crash()).unwrap();
+    assert_eq!(store.snapshot().unwrap().page(page).unwrap().body()[..2], [1, 2]);
+}
+
+#[test]
+fn a_bulk_loaded_page_torn_at_its_first_change_is_whole_after_recovery() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn_bulk().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    turn.page_mut(page).unwrap().body_mut()[5000] = 7;
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    let logged = store.status().log_bytes;
+    assert!(logged < 1000, "a bulk page is not in the log: {logged} bytes");
+    assert_eq!(
+        disk.read_file(PATH).unwrap()[page.offset() as usize + 24 + 5000],
+        7,
+        "but in the file at once"
+    );
+    let mut turn = store.turn().unwrap();
+    turn.page_mut(page).unwrap().body_mut()[0] = 8;
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    drop(store);
+    disk.corrupt(PATH, page.offset() + 512, 512, |bytes| bytes.fill(0xaa)).unwrap();
+    let store = open(&disk.power_cut(Outcome::LoseAll)).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let found = snapshot.page(page).unwrap();
+    assert_eq!((found.body()[0], found.body()[5000]), (8, 7));
+}
+
+#[test]
+fn a_bulk_page_that_was_evicted_is_logged_whole_at_its_first_change() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn_bulk().unwrap();
+    let pages: Vec<PageNo> = (0..20).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
+    for &page in &pages {
+        turn.page_mut(page).unwrap().body_mut()[100] = 3;
+    }
+    turn.commit().unwrap();
+    // Reopened, so that all of them come from the file again.
+    store.flush().unwrap();
+    drop(store);
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    for &page in &pages {
+        let mut turn = store.turn().unwrap();
+        turn.page_mut(page).unwrap().body_mut()[0] = 4;
+        turn.commit().unwrap();
+    }
+    store.flush().unwrap();
+    drop(store);
+    let store = open(&disk.power_cut(Outcome::LoseAll)).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    for page in pages {
+        let found = snapshot.page(page).unwrap();
+        assert_eq!((found.body()[0], found.body()[100]), (4, 3));
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_reservation_refuses_that_commit_and_nothing_else() {
+    // Growing: one commit after another until the disk is full, at every size of it.
+    let mut refused = 0;
+    for room in (0..60).map(|n| 400_000 + n * 16_384) {
+        let disk = SimDisk::new();
+        let store = Store::open(
+            Arc::new(disk.clone()),
+            Arc::new(SimClock::default()),
+            Path::new(PATH),
+            StoreOptions { wal_bytes: 64 << 10, ..options() },
+        )
+        .unwrap();
+        disk.set_capacity(Some(disk.used() + room));
+        let mut done = 0;
+        let error = loop {
+            let commit = || {
+                let mut turn = store.turn()?;
+                for _ in 0..30 {
+                    turn.allocate(PageKind::Record)?;
+                }
+                turn.set_state(COUNTER, done + 1)?;
+                let lsn = turn.commit()?;
+                store.wait_visible(lsn)
+            };
+            match commit() {
+                Ok(()) => done += 1,
+                Err(error) => break error,
+            }
+            assert!(done < 10_000);
+        };
+        assert!(error.is_disk_full(), "room {room}: {error}");
+        assert!(store.poisoned().is_none(), "room {room}: a full disk must not poison: {error}");
+        refused += 1;
+        assert_eq!(value(&store), done, "what was acknowledged is there, the refused commit is not");
+        // Room again: the same commit goes through, in the same life.
+        disk.set_capacity(None);
+        set_durable(&store, done + 100);
+        drop(store);
+        let store = open(&disk.power_cut(Outcome::LoseAll)).unwrap();
+        assert_eq!(value(&store), done + 100);
+    }
+    assert_eq!(refused, 60);
+}
+
+#[test]
+fn a_full_disk_while_a_database_is_made_leaves_no_database() {
+    for capacity in (0..400_000).step_by(9_000) {
+        let disk = SimDisk::new();
+        disk.set_capacity(Some(capacity));
+        match open(&disk) {
+            Ok(store) => set_durable(&store, 1),
+            Err(error) => {
+                assert!(error.is_disk_full(), "{error}");
+                assert!(!disk.exists(Path::new(PATH)).unwrap());
+                disk.set_capacity(None);
+                set_durable(&open(&disk).unwrap(), 1)
+            }
+        };
+    }
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_and_untouched() {
+    let cases: [(&[u8], &str); 3] =
+        [(b"", "0 bytes"), (b"SQLite format 3\0 and more", "SQLite format 3"), (&[7; 20_000], "\\x07")];
+    for (bytes, expected) in cases {
+        let disk = SimDisk::new();
+        disk.write_file(PATH, bytes).unwrap();
+        let error = open(&disk).unwrap_err();
+        assert!(matches!(error, Error::NotADatabase { .. }), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(disk.read_file(PATH).unwrap(), bytes);
+        assert_eq!(disk.files(), [PathBuf::from(PATH)]);
+    }
+}
+
+#[test]
+fn another_format_version_is_refused_with_both_numbers() {
+    let disk = SimDisk::new();
+    drop(open(&disk).unwrap());
+    let disk = disk.process_crash();
+    for copy in 0..2 {
+        disk.corrupt(PATH, copy * PAGE_BYTES as u64 + 16, 4, |bytes| {
+            bytes.copy_from_slice(&9u32.to_le_bytes())
+        })
+        .unwrap();
+    }
+    let before = disk.read_file(PATH).unwrap();
+    let error = open(&disk).unwrap_err();
+    assert!(matches!(error, Error::FormatVersion { found: 9, expected: 1, .. }), "{error}");
+    assert_eq!(disk.read_file(PATH).unwrap(), before);
+}
+
+#[test]
+fn a_truncated_database_is_refused_or_its_missing_pages_are_named() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    turn.commit().unwrap();
+    store.close().unwrap();
+    drop(store);
+    let whole = disk.read_file(PATH).unwrap();
+    for len in [1, 16, 100, PAGE_BYTES, 2 * PAGE_BYTES - 1] {
+        let disk = disk.process_crash();
+        disk.write_file(PATH, &whole[..len]).unwrap();
+        assert!(matches!(open(&disk), Err(Error::NotADatabase { .. })), "{len}");
+        assert_eq!(disk.read_file(PATH).unwrap().len(), len);
+    }
+    let disk = disk.process_crash();
+    disk.write_file(PATH, &whole[..page.offset() as usize + 10]).unwrap();
+    let store = open(&disk).unwrap();
+    let error = store.snapshot().unwrap().page(page).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::CorruptPage { page: p, .. } if p == page), "{error}");
+}
+
+#[test]
+fn a_second_owner_is_refused() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    assert!(matches!(open(&disk), Err(Error::InUse { .. })));
+    drop(store);
+    open(&disk).unwrap();
+    disk.set_links(PATH, 2).unwrap();
+    assert!(matches!(open(&disk), Err(Error::HardLinked { .. })));
+}
