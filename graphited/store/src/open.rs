@@ -93,7 +93,6 @@ fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
     Ok(file)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one place where everything comes together")]
 fn build(
     clock: Arc<dyn Clock>,
     path: &Path,

@@ -173,8 +173,8 @@ impl Superblock {
 
     /// Neither copy is whole: says which of the reasons it is.
     fn refusal(copies: &[Box<[u8; PAGE_BYTES]>], head: &[u8], path: &Path) -> Error {
-        let ours = |raw: &&Box<[u8; PAGE_BYTES]>| raw.starts_with(MAGIC);
-        if !copies.iter().any(|raw| ours(&raw)) {
+        let ours = |raw: &[u8; PAGE_BYTES]| raw.starts_with(MAGIC);
+        if !copies.iter().any(|raw| ours(raw)) {
             let found = format!("a file that starts with {}", show(&head[..head.len().min(16)]));
             return Error::NotADatabase {
                 path: path.into(),
@@ -182,7 +182,7 @@ impl Superblock {
                 found,
             };
         }
-        for raw in copies.iter().filter(ours) {
+        for raw in copies.iter().filter(|raw| ours(raw)) {
             let found = u32::from_le_bytes(*raw[VERSION..].first_chunk().expect("inside the copy"));
             if found != FORMAT_VERSION {
                 return Error::FormatVersion { path: path.into(), found, expected: FORMAT_VERSION };
