@@ -2,6 +2,7 @@
 //!
 //! The workload commits (some bulk), frees and reuses pages, checkpoints and recycles its log. After every crash the
 //! database must open, stand exactly at some commit that is not older than the last acknowledged one, and go on.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

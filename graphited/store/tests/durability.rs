@@ -2,6 +2,7 @@
 //!
 //! Each test sets one of them up by hand on the simulated disk, from the outside: through the store's own API and
 //! the bytes of its files.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

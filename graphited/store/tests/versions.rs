@@ -1,4 +1,5 @@
 //! Which versions of a page are kept, for whom, and when they go.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -2,7 +2,7 @@
 //!
 //! Every commit `k` writes `k` into a counter and changes a few pages in a way that is known from `k` alone. So
 //! what recovery finds tells by itself which commit it stands at, and everything else must fit that.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -65,7 +65,7 @@ pub fn commit(store: &Store, before: &Model, k: u64) -> Result<(Lsn, Model)> {
         let page = turn.allocate(PageKind::Record)?;
         fill(turn.page_mut(page)?.body_mut(), page, k);
         assert_eq!(model.pages.insert(page, k), None, "a page in use was given out");
-        if i == 1 && k % 5 == 0 {
+        if i == 1 && k.is_multiple_of(5) {
             turn.free(page)?;
             model.pages.remove(&page);
         }
@@ -77,7 +77,7 @@ pub fn commit(store: &Store, before: &Model, k: u64) -> Result<(Lsn, Model)> {
             fill(turn.page_mut(page)?.body_mut(), page, k);
             model.pages.insert(page, k);
         }
-        if k % 3 == 0 {
+        if k.is_multiple_of(3) {
             let page = existing[pick(k * 13, existing.len() as u64) as usize];
             turn.free(page)?;
             model.pages.remove(&page);
@@ -144,7 +144,7 @@ pub fn run(commits: u64) -> Run {
                 run.acknowledged_at[k as usize] = disk.ops();
             }
         }
-        if k % 17 == 0 {
+        if k.is_multiple_of(17) {
             store.checkpoint().unwrap();
         }
     }
