@@ -18,12 +18,12 @@ use std::ops::Deref;
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::Result;
-use crate::page::{Lsn, Page, PageNo};
+use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
 use crate::pager::STATE_PAGE;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// What a version takes in memory: the page, its header here, and the allocator's share.
-pub(crate) const VERSION_BYTES: usize = std::mem::size_of::<PageVersion>() + 32;
+pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVersion>() + 64;
 
 const STRIPES: usize = 64;
 const LEAF_BITS: u32 = 11;
@@ -206,7 +206,7 @@ impl Cache {
     }
 
     /// Publishes a version over `previous`, which the applier holds. Only the applier calls this.
-    pub(crate) fn install(&self, version: Arc<PageVersion>, previous: Option<Arc<PageVersion>>) {
+    pub(crate) fn install(&self, mut version: Arc<PageVersion>, previous: Option<Arc<PageVersion>>) {
         let number = version.page.number();
         debug_assert!(previous.as_ref().is_none_or(|p| p.lsn <= version.lsn));
         let in_file = version.in_file.load(Ordering::Acquire);
@@ -215,7 +215,7 @@ impl Cache {
         } else {
             self.forget_chain(number);
         }
-        version.previous.store(previous);
+        Arc::get_mut(&mut version).expect("it is published only now").previous = ArcSwapOption::new(previous);
         let old = self.table.cell(number).swap(Some(version));
         if old.is_none() {
             self.clock.lock().push_back(number);

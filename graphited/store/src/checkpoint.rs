@@ -166,7 +166,7 @@ impl Inner {
         let state = self.newest_visible(STATE_PAGE).expect("the state page is never evicted");
         superblock.redo = point.end;
         superblock.redo_chain = point.chain;
-        *superblock.state = state.page.clone();
+        superblock.state = state.page.clone();
         superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))?;
         self.redo.store(point.end.0, Ordering::Relaxed);
         self.cache.written(&state);

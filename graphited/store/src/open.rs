@@ -103,7 +103,7 @@ fn build(
     at: LogEnd,
 ) -> Arc<Inner> {
     let cache = Cache::new(options.cache_bytes);
-    let state = cache.make_version((*superblock.state).clone());
+    let state = cache.make_version(superblock.state.clone());
     state.in_file.store(true, Ordering::Release);
     cache.install(state, None);
     let applier = Applier { allocator: Allocator::default(), redo: superblock.redo, buffer: Vec::new() };
@@ -205,7 +205,7 @@ fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreO
         let (_, byte, mask) = bit_of(PageNo(page));
         bitmap.body_mut()[byte] |= mask;
     }
-    let mut state = Box::new(Page::new(STATE_PAGE, PageKind::State, database));
+    let mut state = Page::new(STATE_PAGE, PageKind::State, database);
     let page_count = u64::from(FIRST_BITMAP.0 + 1);
     state.body_mut()[STATE_PAGE_COUNT * 8..][..8].copy_from_slice(&page_count.to_le_bytes());
     file.reserve(0, page_count * PAGE_BYTES as u64).map_err(|e| Error::io("create", path, &e))?;

@@ -130,15 +130,21 @@ impl PageKind {
 }
 
 /// A page whose bytes can be trusted: checked when read, or made here.
+///
+/// The bytes are boxed, so that a page is copied once, straight into its new place, and moved for nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Page {
-    bytes: [u8; PAGE_BYTES],
+    bytes: Box<[u8; PAGE_BYTES]>,
+}
+
+fn zeros() -> Box<[u8; PAGE_BYTES]> {
+    vec![0; PAGE_BYTES].try_into().expect("the length is that of the array")
 }
 
 impl Page {
     /// A page with an empty (zero) body.
     pub fn new(number: PageNo, kind: PageKind, database: DatabaseId) -> Page {
-        let mut page = Page { bytes: [0; PAGE_BYTES] };
+        let mut page = Page { bytes: zeros() };
         page.bytes[KIND] = kind as u8;
         page.put_u32(NUMBER, number.0);
         page.put_u32(DATABASE, database.low());
@@ -214,7 +220,13 @@ impl fmt::Debug for Page {
 }
 
 /// Bytes as they came from disk: nothing about them is known yet.
-pub struct RawPage(pub [u8; PAGE_BYTES]);
+pub struct RawPage(pub Box<[u8; PAGE_BYTES]>);
+
+impl Default for RawPage {
+    fn default() -> Self {
+        RawPage(zeros())
+    }
+}
 
 /// Why the bytes of a page cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -305,10 +317,10 @@ mod tests {
     fn every_single_bit_flip_is_found() {
         let mut page = Page::new(PageNo(7), PageKind::Record, DB);
         page.body_mut()[100] = 9;
-        let good = *page.seal();
-        assert_eq!(RawPage(good).check(PageNo(7), DB).unwrap().body()[100], 9);
+        let good = Box::new(*page.seal());
+        assert_eq!(RawPage(good.clone()).check(PageNo(7), DB).unwrap().body()[100], 9);
         for bit in (0..PAGE_BYTES * 8).step_by(13) {
-            let mut bad = good;
+            let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(RawPage(bad).check(PageNo(7), DB).is_err(), "bit {bit}");
         }
@@ -317,8 +329,8 @@ mod tests {
     #[test]
     fn a_page_of_another_place_or_database_is_refused() {
         let mut page = Page::new(PageNo(7), PageKind::Record, DB);
-        let good = *page.seal();
-        assert_eq!(RawPage(good).check(PageNo(8), DB), Err(CorruptPage::Number { found: 7 }));
+        let good = Box::new(*page.seal());
+        assert_eq!(RawPage(good.clone()).check(PageNo(8), DB), Err(CorruptPage::Number { found: 7 }));
         assert_eq!(
             RawPage(good).check(PageNo(7), DatabaseId(1)),
             Err(CorruptPage::Database { found: 0x5566_7788 })

@@ -351,8 +351,8 @@ impl Inner {
 
     fn read_page(&self, number: PageNo) -> Result<crate::Page> {
         self.counters.page_reads.fetch_add(1, Ordering::Relaxed);
-        let mut raw = RawPage([0; PAGE_BYTES]);
-        self.file.read_at(&mut raw.0, number.offset()).map_err(|error| {
+        let mut raw = RawPage::default();
+        self.file.read_at(&mut raw.0[..], number.offset()).map_err(|error| {
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 return Error::CorruptPage { page: number, why: CorruptPage::Truncated };
             }

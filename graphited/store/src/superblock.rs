@@ -62,7 +62,7 @@ pub(crate) struct Superblock {
     pub(crate) redo_chain: u32,
     /// Where a clean shutdown left the log, with the checksum of its last group.
     pub(crate) clean_end: Option<(Lsn, u32)>,
-    pub(crate) state: Box<Page>,
+    pub(crate) state: Page,
     /// The copy that this was read from: it is written last.
     pub(crate) copy: u64,
 }
@@ -100,7 +100,7 @@ impl Superblock {
             return None;
         }
         let database = DatabaseId(u64_at(DATABASE));
-        let mut state = Box::new(Page::new(STATE_PAGE, PageKind::State, database));
+        let mut state = Page::new(STATE_PAGE, PageKind::State, database);
         state.set_lsn(Lsn(u64_at(STATE_LSN)));
         state.body_mut()[..STATE_BYTES].copy_from_slice(&raw[STATE..STATE + STATE_BYTES]);
         Some(Superblock {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Superblock {
-        let mut state = Box::new(Page::new(STATE_PAGE, PageKind::State, DatabaseId(5)));
+        let mut state = Page::new(STATE_PAGE, PageKind::State, DatabaseId(5));
         state.set_lsn(Lsn(99));
         state.body_mut()[8] = 7;
         Superblock {

@@ -41,6 +41,12 @@ impl State {
         self.next_inode
     }
 
+    /// Number of files, with and without a name.
+    #[cfg(test)]
+    pub(super) fn files_held(&self) -> usize {
+        self.inodes.len()
+    }
+
     pub(super) fn inode(&self, number: u64) -> &Inode {
         self.inodes.get(&number).expect("an inode lives as long as a name or a handle leads to it")
     }

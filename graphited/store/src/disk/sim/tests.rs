@@ -107,11 +107,13 @@ fn a_full_disk_refuses_what_needs_room_and_nothing_else() {
     assert_eq!(disk.used(), 4 * 4096, "an open file keeps its room");
     drop(a);
     assert_eq!(disk.used(), 0);
-    create(&disk, B).write_at(&[1; 4 * 4096], 0).unwrap();
+    create(&disk, A).write_at(&[1; 4096], 0).unwrap();
+    create(&disk, B).write_at(&[1; 3 * 4096], 0).unwrap();
+    assert_eq!(disk.used(), 4 * 4096, "all files count");
     sync_dir(&disk);
     let disk = disk.power_cut(Outcome::KeepAll);
     assert_eq!(
-        kind(open(&disk, B).write_at(&[1], 4 * 4096)),
+        kind(open(&disk, B).write_at(&[1], 3 * 4096)),
         ErrorKind::StorageFull,
         "the size outlives a crash"
     );
@@ -232,6 +234,9 @@ fn a_removed_file_lives_as_long_as_a_handle() {
     assert_eq!(a.links().unwrap(), 0);
     let forked = disk.fork();
     assert_eq!(forked.files(), [] as [&Path; 0]);
+    assert_eq!(forked.life().state.files_held(), 0, "no handle leads from one life to the next");
+    assert_eq!(disk.life().state.files_held(), 1);
     drop(a);
+    assert_eq!(disk.life().state.files_held(), 0);
     assert_eq!(disk.used(), 0);
 }

@@ -78,6 +78,28 @@ fn bytes_tear_at_sectors_and_lengths_are_lost_apart() {
     assert_eq!(seen, expected);
 }
 
+/// Bytes may survive where the length that they brought does not: they are gone for good then, also for
+/// whoever makes the file longer again.
+#[test]
+fn bytes_past_a_lost_length_do_not_come_back() {
+    let disk = disk();
+    disk.write_file(A, &[1; 512]).unwrap();
+    open(&disk, A).write_at(&[2; 5000], 512).unwrap();
+    let mut short = 0;
+    for seed in 0..SEEDS {
+        let disk = disk.power_cut(Outcome::Random(seed));
+        let a = open(&disk, A);
+        if a.len().unwrap() == 512 {
+            short += 1;
+            a.set_len(5512).unwrap();
+            let bytes = disk.read_file(A).unwrap();
+            assert!(bytes[512..].iter().all(|&byte| byte == 0), "seed {seed}");
+            assert_eq!(disk.used(), 4096, "nor do they take room");
+        }
+    }
+    assert!(short > 0);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let make = || {
