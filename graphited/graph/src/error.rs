@@ -60,6 +60,12 @@ pub enum Error {
     /// A statement of this transaction failed before; only a rollback ends it.
     #[error("an earlier statement of this transaction failed; roll it back")]
     TransactionFailed,
+    /// A batch whose columns do not fit each other.
+    #[error("a batch cannot be imported: {0}")]
+    UnevenBatch(&'static str),
+    /// Whoever asked for it said stop.
+    #[error("the statement was interrupted")]
+    Interrupted,
     /// Pages contradict each other.
     #[error("{page} contradicts what points at it: {why}. `graphite check` looks at the whole file")]
     Corrupt {
@@ -67,5 +73,17 @@ pub enum Error {
         page: PageNo,
         /// How.
         why: &'static str,
+    },
+    /// A node whose labels are not in the catalog.
+    #[error("the labels of node {node} are not in the catalog. `graphite check` looks at the whole file")]
+    UnknownLabels {
+        /// The node.
+        node: NodeId,
+    },
+    /// An edge whose end does not exist.
+    #[error("edge {edge} has an end that does not exist. `graphite check` looks at the whole file")]
+    DanglingEdge {
+        /// The edge.
+        edge: EdgeId,
     },
 }

@@ -5,20 +5,38 @@
 #![warn(missing_docs)]
 
 pub mod adjacency;
+pub mod apply;
 pub mod catalog;
+pub mod check;
+mod db;
 pub mod edges;
 mod error;
 pub mod ids;
+pub mod import;
 pub mod location;
 pub mod nodes;
+mod overlay;
+mod page_view;
 pub mod pool;
 pub mod properties;
 pub mod space;
 pub mod state;
 mod table;
+mod transaction;
+pub mod traverse;
 pub mod value;
 pub mod value_codec;
+pub mod view;
+mod write_set;
+mod writer;
 
+pub use db::{GRAPH_FORMAT, GraphDb, GraphStatus, Importer, Snapshot};
 pub use error::{Error, Result};
 pub use ids::{Direction, EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId};
+pub use overlay::Overlay;
+pub use page_view::PageView;
+pub use transaction::{CommitResult, Summary, Transaction};
 pub use value::Value;
+pub use view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
+pub use write_set::{EdgeEnds, PropertiesIn, WriteSet};
+pub use writer::WriterTurn;

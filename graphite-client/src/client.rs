@@ -1,0 +1,266 @@
+//! A client: one connection, one session.
+
+use std::marker::PhantomData;
+use std::path::Path;
+use std::time::Duration;
+
+use graphite_protocol::PROTOCOL_VERSION;
+use graphite_protocol::messages::{
+    Begin, Checkpoint, CheckpointReply, Hello, HelloReply, Mode, Ping, Request, Run, Status, StatusReply,
+};
+use graphite_protocol::{Plan, Value, socket};
+
+use crate::connection::Connection;
+use crate::error::{Error, Result};
+use crate::open::{OpenOptions, open};
+use crate::pipeline::Pipeline;
+use crate::props::Params;
+use crate::rows::{Answer, Rows};
+use crate::transaction::Transaction;
+
+/// Name and version that a client shows to monitors unless it is given another.
+pub const CLIENT_NAME: &str = concat!("graphite_client/", env!("CARGO_PKG_VERSION"));
+
+/// How long `hello` may take.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often [`Client::write`] runs its transaction at most.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) connection: Connection,
+    server: HelloReply,
+    statement_timeout_ms: Option<u64>,
+}
+
+/// A request that was sent and whose answer is to be received.
+#[must_use = "the answer is received by `Client::receive`"]
+#[derive(Debug)]
+pub struct Ticket<R> {
+    pub(crate) msgid: u32,
+    request: PhantomData<fn() -> R>,
+}
+
+impl Client {
+    /// Connects to the daemon that listens on a socket.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if nobody listens, [`Error::Version`] if the daemon speaks another version of the
+    /// protocol, [`Error::Server`] if it has no room for another session.
+    pub fn connect(socket: impl AsRef<Path>) -> Result<Client> {
+        Client::connect_as(socket, CLIENT_NAME)
+    }
+
+    /// As [`Client::connect`], under a name of one's own, "importer/1.4", as monitors show it.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_as(socket: impl AsRef<Path>, name: &str) -> Result<Client> {
+        let socket = socket.as_ref();
+        let stream =
+            socket::connect(socket).map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
+        let mut connection = Connection::new(stream);
+        let msgid = connection.enqueue(&Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() })?;
+        connection.flush()?;
+        let server = connection.receive_within(msgid, HELLO_TIMEOUT)?;
+        Ok(Client { connection, server, statement_timeout_ms: None })
+    }
+
+    /// Opens a database: attaches to the daemon that owns the file, or starts one. The file is made if it is
+    /// missing. A daemon that was started so leaves by itself 30 seconds after its last client.
+    ///
+    /// The daemon is the program `graphited` beside the running program, or the one that the environment
+    /// variable `GRAPHITED` names, or the first on `PATH`. What it has to say goes to `PATH.log`.
+    ///
+    /// # Errors
+    /// As [`Client::connect`]; [`Error::Start`] if no daemon could be started, with what it said.
+    pub fn open(database: impl AsRef<Path>) -> Result<Client> {
+        open(database.as_ref(), &OpenOptions::default())
+    }
+
+    /// As [`Client::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub fn open_with(database: impl AsRef<Path>, options: &OpenOptions) -> Result<Client> {
+        open(database.as_ref(), options)
+    }
+
+    /// Whom the client reached: version, session, database, process.
+    pub fn server(&self) -> &HelloReply {
+        &self.server
+    }
+
+    /// How long each of the following statements may run; as the daemon is configured if `None`.
+    pub fn set_statement_timeout(&mut self, timeout: Option<Duration>) {
+        self.statement_timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Sends a request and receives its answer.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn call<R: Request>(&mut self, request: &R) -> Result<R::Reply> {
+        let ticket = self.send(request)?;
+        self.receive(ticket)
+    }
+
+    /// Sends a request, and leaves its answer for later. It may wait in a buffer until an answer is received,
+    /// or until [`Client::flush`].
+    ///
+    /// # Errors
+    /// That of the connection; [`Error::RequestTooLong`], after which the connection goes on.
+    pub fn send<R: Request>(&mut self, request: &R) -> Result<Ticket<R>> {
+        Ok(Ticket { msgid: self.connection.enqueue(request)?, request: PhantomData })
+    }
+
+    /// Sends what waits in the buffer.
+    ///
+    /// # Errors
+    /// That of the connection.
+    pub fn flush(&mut self) -> Result<()> {
+        self.connection.flush()
+    }
+
+    /// Receives the answer to a request. Answers come in the order of the requests: those to requests sent
+    /// before this one, and not received yet, are given up.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn receive<R: Request>(&mut self, ticket: Ticket<R>) -> Result<R::Reply> {
+        self.connection.flush()?;
+        self.connection.receive(ticket.msgid)
+    }
+
+    pub(crate) fn run_request(&self, plan: Plan, params: Params, fetch: Option<u32>) -> Run {
+        Run { plan, params: params.into_pairs(), fetch, timeout_ms: self.statement_timeout_ms }
+    }
+
+    /// Runs a plan, and gathers all of its rows.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn run(&mut self, plan: impl Into<Plan>, params: impl Into<Params>) -> Result<Answer> {
+        self.rows(plan, params)?.collect_all()
+    }
+
+    /// Runs a plan for its rows, which come in batches as they are asked for, so that an answer of any length
+    /// takes little memory.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn rows(&mut self, plan: impl Into<Plan>, params: impl Into<Params>) -> Result<Rows<'_>> {
+        self.rows_by(plan, params, None)
+    }
+
+    /// As [`Client::rows`], with at most so many rows in a batch.
+    ///
+    /// # Errors
+    /// As [`Client::rows`].
+    pub fn rows_by(
+        &mut self,
+        plan: impl Into<Plan>,
+        params: impl Into<Params>,
+        batch_rows: Option<u32>,
+    ) -> Result<Rows<'_>> {
+        let request = self.run_request(plan.into(), params.into(), batch_rows);
+        let reply = self.call(&request)?;
+        Ok(Rows::new(self, reply, batch_rows))
+    }
+
+    /// Runs a plan for the one value of its first row, as a count or an id; `None` if there is no row.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn value(&mut self, plan: impl Into<Plan>, params: impl Into<Params>) -> Result<Option<Value>> {
+        let answer = self.run(plan, params)?;
+        Ok(answer.rows.into_iter().next().and_then(|row| row.into_iter().next()))
+    }
+
+    /// Sends many statements before the first is answered.
+    pub fn pipeline(&mut self) -> Pipeline<'_> {
+        Pipeline::new(self)
+    }
+
+    /// Opens a transaction that reads, all from one snapshot.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn begin_read(&mut self) -> Result<Transaction<'_>> {
+        self.call(&Begin { mode: Mode::Read })?;
+        Ok(Transaction::new(self))
+    }
+
+    /// Opens a transaction that reads and changes.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn begin_write(&mut self) -> Result<Transaction<'_>> {
+        self.call(&Begin { mode: Mode::Write })?;
+        Ok(Transaction::new(self))
+    }
+
+    /// Runs `work` in a write transaction and commits it. If that fails for a reason that may be gone the next
+    /// time (a deadlock, a busy daemon), all of it is run again, up to ten times.
+    ///
+    /// ```no_run
+    /// # use graphite_client::{Client, Direction, NodeId, props};
+    /// # fn main() -> graphite_client::Result<()> {
+    /// # let mut client = Client::open("social.graphite")?;
+    /// # let (ada, charles) = (NodeId(1), NodeId(2));
+    /// client.write(|tx| {
+    ///     let known = tx.degree(ada, Direction::Out, &["KNOWS"])?;
+    ///     tx.create_edge(ada, charles, "KNOWS", props! { "number" => i64::try_from(known).unwrap_or(0) })
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// That of `work`, or of the commit.
+    pub fn write<T>(&mut self, mut work: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut attempt = 0;
+        loop {
+            match self.write_once(&mut work) {
+                Err(error) if error.is_retryable() && attempt + 1 < ATTEMPTS_MAX => {
+                    std::thread::sleep(Duration::from_millis(1 << attempt.min(6)));
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn write_once<T>(&mut self, work: &mut impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut tx = self.begin_write()?;
+        let value = work(&mut tx)?;
+        tx.commit()?;
+        Ok(value)
+    }
+
+    /// Asks whether the daemon is there; answered whatever else it is doing.
+    ///
+    /// # Errors
+    /// That of the connection.
+    pub fn ping(&mut self) -> Result<()> {
+        self.call(&Ping {}).map(|_| ())
+    }
+
+    /// The daemon's state.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn status(&mut self) -> Result<StatusReply> {
+        self.call(&Status {})
+    }
+
+    /// Writes what is committed from the log into the file, and waits until that is done.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn checkpoint(&mut self) -> Result<CheckpointReply> {
+        self.call(&Checkpoint {})
+    }
+}

@@ -1,0 +1,285 @@
+//! A connection: frames out, frames in, and which answer belongs to which request.
+//!
+//! 1. Requests are answered in the order in which they were sent; `outstanding` is that order. An answer that
+//!    nobody waits for any more is read over.
+//! 2. Sending never waits for room while answers can be read: both sides could otherwise wait for each other
+//!    for ever, the daemon for a client that reads and the client for a daemon that does.
+//! 3. After the first failure `broken` stays set, for the stream may end within a frame.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use graphite_protocol::message::{Message, write_request};
+use graphite_protocol::messages::Request;
+use graphite_protocol::{FRAME_BYTES_MAX, FrameError, FrameReader, Wire};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::error::{Error, Result};
+
+/// What is gathered before it is sent, when many requests are sent one after another.
+const SEND_BYTES: usize = 64 << 10;
+
+/// What a sent buffer keeps of its memory.
+const KEEP_BYTES: usize = 256 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: UnixStream,
+    reader: FrameReader,
+    out: Vec<u8>,
+    outstanding: VecDeque<u32>,
+    next_msgid: u32,
+    broken: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: UnixStream) -> Connection {
+        Connection {
+            stream,
+            reader: FrameReader::new(FRAME_BYTES_MAX),
+            out: Vec::new(),
+            outstanding: VecDeque::new(),
+            next_msgid: 0,
+            broken: false,
+        }
+    }
+
+    /// Puts a request into the buffer, which is sent when it is long enough or [`Connection::flush`] is called.
+    pub(crate) fn enqueue<R: Request>(&mut self, request: &R) -> Result<u32> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
+        let msgid = self.next_msgid;
+        write_request(&mut self.out, msgid, request, FRAME_BYTES_MAX).map_err(|error| match error {
+            FrameError::TooLong { bytes, max } => Error::RequestTooLong { bytes, max },
+            FrameError::Empty => Error::from(error),
+        })?;
+        self.next_msgid = msgid.wrapping_add(1);
+        self.outstanding.push_back(msgid);
+        if self.out.len() >= SEND_BYTES {
+            self.flush()?;
+        }
+        Ok(msgid)
+    }
+
+    /// Sends what was put into the buffer.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
+        let result = self.send_all();
+        self.out.clear();
+        self.out.shrink_to(KEEP_BYTES);
+        self.note(result)
+    }
+
+    fn send_all(&mut self) -> Result<()> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let mut sent = 0;
+        while let Some(rest) = self.out.get(sent..).filter(|rest| !rest.is_empty()) {
+            match send(self.stream.as_raw_fd(), rest, flags) {
+                Ok(count) => sent += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.wait_for_room()?,
+                Err(error) => return Err(Error::Io(error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the daemon takes more, and meanwhile reads what it answers.
+    fn wait_for_room(&mut self) -> Result<()> {
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(Error::Io(error.into())),
+        }
+        let ready = fds[0].revents().unwrap_or(PollFlags::empty());
+        if ready.contains(PollFlags::POLLIN) {
+            self.read_once(None)?;
+        } else if ready.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    fn read_once(&mut self, waited: Option<Duration>) -> Result<()> {
+        match self.reader.read_from(&mut &self.stream) {
+            Ok(0) => Err(Error::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                let waited_ms = waited.map_or(0, |waited| u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+                Err(Error::NoAnswer { waited_ms })
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::Closed),
+            Err(error) => Err(Error::Io(error)),
+        }
+    }
+
+    /// The answer to a request. Those to requests sent before it are read over.
+    pub(crate) fn receive<T: Wire>(&mut self, msgid: u32) -> Result<T> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
+        if !self.outstanding.contains(&msgid) {
+            return Err(Error::protocol("this answer was read before, or given up by reading a later one"));
+        }
+        loop {
+            match self.take_answer(msgid) {
+                Ok(Some(answer)) => return answer,
+                Ok(None) => {
+                    let read = self.read_once(None);
+                    self.note(read)?;
+                }
+                Err(error) => return self.note(Err(error)),
+            }
+        }
+    }
+
+    /// As [`Connection::receive`], for a limited time.
+    pub(crate) fn receive_within<T: Wire>(&mut self, msgid: u32, limit: Duration) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.take_answer(msgid) {
+                Ok(Some(answer)) => {
+                    self.set_read_timeout(None)?;
+                    return answer;
+                }
+                Ok(None) => {
+                    // The system takes a timeout of zero for none at all.
+                    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+                    self.set_read_timeout(Some(left))?;
+                    let read = self.read_once(Some(limit));
+                    self.note(read)?;
+                }
+                Err(error) => return self.note(Err(error)),
+            }
+        }
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        self.stream.set_read_timeout(timeout).map_err(Error::Io)
+    }
+
+    /// Looks for the answer among what was received. The outer error breaks the connection, the inner one is
+    /// the answer.
+    fn take_answer<T: Wire>(&mut self, msgid: u32) -> Result<Option<Result<T>>> {
+        while let Some(frame) = self.reader.next_frame()? {
+            let Message::Response { msgid: answered, result } = Message::read(frame)? else {
+                continue;
+            };
+            let Some(place) = self.outstanding.iter().position(|sent| *sent == answered) else {
+                return Err(Error::protocol("it answers a request that was not sent"));
+            };
+            self.outstanding.remove(place);
+            if answered == msgid {
+                return match result {
+                    Ok(body) => Ok(Some(Ok(body.read()?))),
+                    Err(error) => Ok(Some(Err(error.into()))),
+                };
+            }
+        }
+        Ok(None)
+    }
+
+    fn note<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.broken |= result.is_err();
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graphite_protocol::message::{request_msgid, write_response};
+    use graphite_protocol::messages::{Close, Empty, Ping};
+    use std::io::{Read, Write};
+
+    /// A peer that answers every request with an empty map, and reads nothing more while an answer does not
+    /// get through: as a daemon that pauses a client that does not read.
+    fn serve(mut stream: UnixStream, bytes_per_answer: usize) {
+        let mut reader = FrameReader::new(FRAME_BYTES_MAX);
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            reader.feed(&buffer[..count]);
+            let mut out = Vec::new();
+            while let Some(frame) = reader.next_frame().unwrap() {
+                let msgid = request_msgid(frame).unwrap();
+                write_response(&mut out, msgid, &"x".repeat(bytes_per_answer), FRAME_BYTES_MAX);
+            }
+            if stream.write_all(&out).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn pair(bytes_per_answer: usize) -> Connection {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || serve(theirs, bytes_per_answer));
+        Connection::new(ours)
+    }
+
+    #[test]
+    fn many_requests_and_long_answers_do_not_wait_for_each_other() {
+        let mut connection = pair(1000);
+        let sent: Vec<u32> = (0..20_000).map(|cursor| connection.enqueue(&Close { cursor }).unwrap()).collect();
+        connection.flush().unwrap();
+        for msgid in sent {
+            assert_eq!(connection.receive::<String>(msgid).unwrap().len(), 1000);
+        }
+    }
+
+    #[test]
+    fn an_answer_given_up_is_read_over() {
+        let mut connection = pair(1);
+        let first = connection.enqueue(&Ping {}).unwrap();
+        let second = connection.enqueue(&Ping {}).unwrap();
+        connection.flush().unwrap();
+        assert_eq!(connection.receive::<String>(second).unwrap(), "x");
+        assert!(matches!(connection.receive::<String>(first), Err(Error::Protocol(_))));
+        let third = connection.enqueue(&Ping {}).unwrap();
+        connection.flush().unwrap();
+        assert_eq!(connection.receive::<String>(third).unwrap(), "x");
+    }
+
+    #[test]
+    fn what_breaks_the_connection_breaks_it_for_good() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let msgid = connection.enqueue(&Ping {}).unwrap();
+        connection.flush().unwrap();
+        write_response_to(&mut theirs, 77);
+        assert!(matches!(connection.receive::<Empty>(msgid), Err(Error::Protocol(_))));
+        assert!(matches!(connection.enqueue(&Ping {}), Err(Error::Broken)));
+
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let msgid = connection.enqueue(&Ping {}).unwrap();
+        connection.flush().unwrap();
+        drop(theirs);
+        assert!(matches!(connection.receive::<Empty>(msgid), Err(Error::Closed)));
+        assert!(matches!(connection.flush(), Err(Error::Broken)));
+    }
+
+    #[test]
+    fn a_silent_daemon_is_waited_for_no_longer_than_asked() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let msgid = connection.enqueue(&Ping {}).unwrap();
+        connection.flush().unwrap();
+        let error = connection.receive_within::<Empty>(msgid, Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, Error::NoAnswer { waited_ms: 20 }), "{error:?}");
+    }
+
+    fn write_response_to(stream: &mut UnixStream, msgid: u32) {
+        let mut out = Vec::new();
+        write_response(&mut out, msgid, &Empty {}, FRAME_BYTES_MAX);
+        stream.write_all(&out).unwrap();
+    }
+}

@@ -1,0 +1,233 @@
+//! What is done to single nodes and edges: each a plan of one or two steps.
+
+use graphite_protocol::{Direction, Edge, Node, Path, Plan, Step, Value};
+
+use crate::client::Client;
+use crate::error::{Error, Result};
+use crate::ids::{EdgeId, Entity, NodeId};
+use crate::props::Props;
+use crate::rows::Row;
+use crate::traversal::Traversal;
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+fn first(row: Row) -> Result<Value> {
+    row.into_iter().next().ok_or_else(|| Error::protocol("a row has no column"))
+}
+
+fn expected<T>(what: &str, got: Option<T>) -> Result<T> {
+    got.ok_or_else(|| Error::protocol(format!("{what} was expected")))
+}
+
+fn count(value: &Value) -> Option<u64> {
+    value.as_int().and_then(|count| u64::try_from(count).ok())
+}
+
+impl Client {
+    /// The one value that a plan must answer.
+    fn one<T>(&mut self, plan: impl Into<Plan>, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T> {
+        expected(what, self.value(plan, ())?.as_ref().and_then(read))
+    }
+
+    fn node_ids(&mut self, traversal: Traversal) -> Result<Vec<NodeId>> {
+        self.rows(traversal.ids(), ())?
+            .map(|row| expected("a node's id", NodeId::from_value(&first(row?)?)))
+            .collect()
+    }
+
+    /// Creates a node.
+    ///
+    /// # Errors
+    /// `invalid-value` for a value that no property holds, and others of the daemon or the connection.
+    pub fn create_node<S: Into<String>>(
+        &mut self,
+        labels: impl IntoIterator<Item = S>,
+        properties: impl Into<Props>,
+    ) -> Result<NodeId> {
+        let labels = labels.into_iter().map(Into::into).collect();
+        let step = Step::CreateNode { labels, properties: properties.into().into_operands() };
+        self.one(Traversal::from_step(step).ids(), "a node's id", NodeId::from_value)
+    }
+
+    /// Creates an edge from `start` to `end`.
+    ///
+    /// # Errors
+    /// `node-not-found` if an end does not exist, and as [`Client::create_node`].
+    pub fn create_edge(
+        &mut self,
+        start: NodeId,
+        end: NodeId,
+        edge_type: impl Into<String>,
+        properties: impl Into<Props>,
+    ) -> Result<EdgeId> {
+        let step = Step::CreateEdge {
+            start: start.into(),
+            end: end.into(),
+            edge_type: edge_type.into(),
+            properties: properties.into().into_operands(),
+        };
+        self.one(Traversal::from_step(step).ids(), "an edge's id", EdgeId::from_value)
+    }
+
+    /// A node with its labels and properties; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn node(&mut self, id: NodeId) -> Result<Option<Node>> {
+        match self.value(Traversal::node(id), ())? {
+            None => Ok(None),
+            Some(Value::Node(node)) => Ok(Some(*node)),
+            Some(other) => Err(Error::protocol(format!("a node was expected, not {}", other.kind_name()))),
+        }
+    }
+
+    /// An edge with its type, ends and properties; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn edge(&mut self, id: EdgeId) -> Result<Option<Edge>> {
+        match self.value(Traversal::edge(id), ())? {
+            None => Ok(None),
+            Some(Value::Edge(edge)) => Ok(Some(*edge)),
+            Some(other) => Err(Error::protocol(format!("an edge was expected, not {}", other.kind_name()))),
+        }
+    }
+
+    fn change(&mut self, entity: impl Into<Entity>, with: impl FnOnce(Traversal) -> Traversal) -> Result<()> {
+        let source = match entity.into() {
+            Entity::Node(id) => Traversal::required_node(id),
+            Entity::Edge(id) => Traversal::required_edge(id),
+        };
+        // The answer is counted, or empty after `delete`, for nobody looks at the entity.
+        self.run(with(source), ()).map(|_| ())
+    }
+
+    /// Sets properties of a node or edge, and leaves others as they are; nil removes.
+    ///
+    /// # Errors
+    /// `node-not-found` or `edge-not-found`, and as [`Client::create_node`].
+    pub fn set_properties(&mut self, entity: impl Into<Entity>, properties: impl Into<Props>) -> Result<()> {
+        self.change(entity, |it| it.set(properties).count())
+    }
+
+    /// Sets properties of a node or edge, and removes all others.
+    ///
+    /// # Errors
+    /// As [`Client::set_properties`].
+    pub fn replace_properties(&mut self, entity: impl Into<Entity>, properties: impl Into<Props>) -> Result<()> {
+        self.change(entity, |it| it.replace(properties).count())
+    }
+
+    /// Removes properties of a node or edge; those that it does not have are no error.
+    ///
+    /// # Errors
+    /// As [`Client::set_properties`].
+    pub fn remove_properties(&mut self, entity: impl Into<Entity>, keys: &[&str]) -> Result<()> {
+        let nils: Props = keys.iter().map(|&key| (key, Value::Nil)).collect();
+        self.change(entity, |it| it.set(nils).count())
+    }
+
+    /// Gives a node these labels too.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn add_labels(&mut self, id: NodeId, labels: &[&str]) -> Result<()> {
+        self.change(id, |it| it.add_labels(names(labels)).count())
+    }
+
+    /// Takes these labels from a node, if it has them.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn remove_labels(&mut self, id: NodeId, labels: &[&str]) -> Result<()> {
+        self.change(id, |it| it.remove_labels(names(labels)).count())
+    }
+
+    /// Deletes a node; with `detach`, together with its edges.
+    ///
+    /// # Errors
+    /// `node-not-found`; `node-has-edges` without `detach`; others of the daemon or the connection.
+    pub fn delete_node(&mut self, id: NodeId, detach: bool) -> Result<()> {
+        self.change(id, |it| it.delete(detach))
+    }
+
+    /// Deletes an edge.
+    ///
+    /// # Errors
+    /// `edge-not-found`, and others of the daemon or the connection.
+    pub fn delete_edge(&mut self, id: EdgeId) -> Result<()> {
+        self.change(id, |it| it.delete(false))
+    }
+
+    /// How many edges a node has. No types means all.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn degree(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<u64> {
+        let answer = self.run(Traversal::required_node(id).degree(direction, names(types)), ())?;
+        let degree = answer.rows.first().and_then(|row| row.last()).and_then(count);
+        expected("a degree", degree)
+    }
+
+    /// The nodes at the other ends of a node's edges, once for each edge. No types means all.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn neighbors(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<Vec<NodeId>> {
+        self.node_ids(Traversal::required_node(id).expand(direction, names(types)))
+    }
+
+    /// The edges of a node, with their properties. No types means all.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn edges(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<Vec<Edge>> {
+        let traversal = Traversal::required_node(id).expand_edges(direction, names(types));
+        self.rows(traversal, ())?
+            .map(|row| match first(row?)? {
+                Value::Edge(edge) => Ok(*edge),
+                other => Err(Error::protocol(format!("an edge was expected, not {}", other.kind_name()))),
+            })
+            .collect()
+    }
+
+    /// The distinct nodes that are 1 to `hops` hops away, nearest first. No types means all.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn khop(&mut self, id: NodeId, direction: Direction, types: &[&str], hops: u32) -> Result<Vec<NodeId>> {
+        self.node_ids(Traversal::required_node(id).khop(direction, names(types), 1, hops))
+    }
+
+    /// How many distinct nodes are 1 to `hops` hops away. No types means all.
+    ///
+    /// # Errors
+    /// `node-not-found`, and others of the daemon or the connection.
+    pub fn khop_count(&mut self, id: NodeId, direction: Direction, types: &[&str], hops: u32) -> Result<u64> {
+        let traversal = Traversal::required_node(id).khop(direction, names(types), 1, hops);
+        self.one(traversal.count(), "a count", count)
+    }
+
+    /// A path with the fewest edges; `None` if there is none. No types means all, no `max_hops` any length.
+    ///
+    /// # Errors
+    /// `node-not-found` if an end does not exist, and others of the daemon or the connection.
+    pub fn shortest_path(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        direction: Direction,
+        types: &[&str],
+        max_hops: Option<u32>,
+    ) -> Result<Option<Path>> {
+        let types = names(types);
+        let step = Step::ShortestPath { from: from.into(), to: to.into(), direction, types, max_hops };
+        match self.value(Traversal::from_step(step), ())? {
+            None => Ok(None),
+            Some(Value::Path(path)) => Ok(Some(*path)),
+            Some(other) => Err(Error::protocol(format!("a path was expected, not {}", other.kind_name()))),
+        }
+    }
+}

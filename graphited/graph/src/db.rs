@@ -1,0 +1,449 @@
+//! The facade: an open graph database.
+//!
+//! Readers take a [`Snapshot`] and are never in anyone's way. Writers take turns: whoever holds the [`WriterTurn`]
+//! may have a [`Transaction`] or an [`Importer`], and everyone else waits or is told [`Error::Busy`]. Names (labels,
+//! types, keys, sets of labels) are made by small commits of their own, ahead of use and beside any turn.
+//!
+//! Locks, in the order in which they may be taken: the writer's turn, `naming`, the store's turn, `spaces`, the
+//! catalog's; the pools' come after the writer's turn and are never held together with the others.
+//!
+//! Invariants:
+//! 1. The catalog in memory is replaced after its commit is published, and before anyone can use the new name. So
+//!    whoever takes pages first and the catalog second knows every name in the pages.
+//! 2. `spaces` is used within a turn only. If that turn is dropped, its hints are forgotten.
+//! 3. Slots are leased from the pools until the commit that uses them is published.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use graphite_store::clock::Clock;
+use graphite_store::disk::Disk;
+use graphite_store::{Lsn, PageReader, PageWriter, Store, StoreOptions, Turn};
+
+use crate::apply::{self, Spaces};
+use crate::catalog::Catalog;
+use crate::check::{self, CheckReport};
+use crate::import::{self, EdgeBatch, Imported, NodeBatch};
+use crate::page_view::PageView;
+use crate::pool::{EdgePool, NodePool};
+use crate::state;
+use crate::transaction::Transaction;
+use crate::view::View;
+use crate::write_set::WriteSet;
+use crate::writer::{WriterQueue, WriterTurn};
+use crate::{EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId};
+
+/// Version of the graph's layout in the store's pages.
+pub const GRAPH_FORMAT: u64 = 1;
+/// Entries of the import ledger that are forgotten in one turn.
+const FORGET_MAX: usize = 10_000;
+
+/// The newest durable graph at one moment: owned, never changing, in nobody's way.
+pub type Snapshot = PageView<graphite_store::Snapshot>;
+
+/// An open graph database. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub struct GraphDb {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    // Synchronise themselves.
+    store: Store,
+    writers: WriterQueue,
+    // Guarded by their locks.
+    catalog: RwLock<Arc<Catalog>>,
+    naming: Mutex<()>,
+    spaces: Mutex<Spaces>,
+    pools: Mutex<Pools>,
+}
+
+struct Pools {
+    nodes: NodePool,
+    edges: EdgePool,
+}
+
+/// Slots that a transaction has leased.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    pub(crate) nodes: Vec<NodeSlot>,
+    pub(crate) edges: Vec<EdgeSlot>,
+}
+
+/// What is counted without a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphStatus {
+    /// Nodes.
+    pub nodes: u64,
+    /// Edges.
+    pub edges: u64,
+    /// Names of labels.
+    pub labels: u32,
+    /// Names of edge types.
+    pub types: u32,
+    /// Names of property keys.
+    pub keys: u32,
+    /// Whether a write transaction or an import is open.
+    pub writer_is_busy: bool,
+    /// How many wait for it.
+    pub writers_waiting: usize,
+}
+
+impl fmt::Debug for GraphDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphDb").field("path", &self.inner.store.path()).finish_non_exhaustive()
+    }
+}
+
+/// A thread that panicked while it held one of our locks left nothing half done that matters: leases at worst stay
+/// unused, and hints of free space are forgotten (see `Inner::spaces`).
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn spaces(&self) -> MutexGuard<'_, Spaces> {
+        self.spaces.lock().unwrap_or_else(|poisoned| {
+            self.spaces.clear_poison();
+            let mut spaces = poisoned.into_inner();
+            spaces.forget();
+            spaces
+        })
+    }
+}
+
+impl GraphDb {
+    /// Opens the database at `path`, or makes it if the options say so. Starts no threads; see `Store::start_threads`.
+    ///
+    /// # Errors
+    /// Of the store; `FormatVersion` for a graph of another layout.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        path: &Path,
+        options: StoreOptions,
+    ) -> Result<GraphDb> {
+        GraphDb::over(Store::open(disk, clock, path, options)?)
+    }
+
+    /// The graph in an open store.
+    ///
+    /// # Errors
+    /// As [`GraphDb::open`].
+    pub fn over(store: Store) -> Result<GraphDb> {
+        let found = store.pin().state(state::GRAPH_FORMAT)?;
+        if found == 0 {
+            let mut turn = store.turn()?;
+            turn.set_state(state::GRAPH_FORMAT, GRAPH_FORMAT)?;
+            turn.commit()?;
+        } else if found != GRAPH_FORMAT {
+            let path = store.path().to_owned();
+            let (found, expected) = (u32::try_from(found).unwrap_or(u32::MAX), GRAPH_FORMAT as u32);
+            return Err(graphite_store::Error::FormatVersion { path, found, expected }.into());
+        }
+        let catalog = Arc::new(Catalog::load(&store.pin())?);
+        Ok(GraphDb {
+            inner: Arc::new(Inner {
+                store,
+                writers: WriterQueue::default(),
+                catalog: RwLock::new(catalog),
+                naming: Mutex::new(()),
+                spaces: Mutex::new(Spaces::default()),
+                pools: Mutex::new(Pools { nodes: NodePool::new(), edges: EdgePool::new() }),
+            }),
+        })
+    }
+
+    /// The floor below: for durability ([`Store::when_visible`]), checkpoints, status and closing.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The newest durable graph.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let pages = self.inner.store.snapshot()?;
+        Ok(PageView::new(pages, self.catalog()))
+    }
+
+    /// The newest applied graph, durable or not.
+    pub(crate) fn pin(&self) -> Snapshot {
+        let pages = self.inner.store.pin();
+        PageView::new(pages, self.catalog())
+    }
+
+    /// Begins a write transaction, if no other is open.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn begin(&self) -> Result<Transaction> {
+        Ok(Transaction::new(self.clone(), self.try_writer_turn()?))
+    }
+
+    /// Begins a write transaction in a turn that was waited for.
+    pub fn begin_in(&self, turn: WriterTurn) -> Transaction {
+        Transaction::new(self.clone(), turn)
+    }
+
+    /// The writer's turn, if nobody has it and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn try_writer_turn(&self) -> Result<WriterTurn> {
+        self.inner.writers.try_take()
+    }
+
+    /// Waits for the writer's turn, first come, first served, for at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if it did not come.
+    pub fn wait_writer_turn(&self, limit: Duration) -> Result<WriterTurn> {
+        self.inner.writers.wait(limit)
+    }
+
+    /// Begins an import, or goes on with one, in the writer's turn; other writers wait until it is dropped.
+    pub fn import(&self, turn: WriterTurn) -> Importer {
+        Importer { db: self.clone(), _turn: turn }
+    }
+
+    /// What is counted without a walk.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn status(&self) -> Result<GraphStatus> {
+        let (writer_is_busy, writers_waiting) = self.inner.writers.status();
+        let snapshot = self.snapshot()?;
+        let catalog = snapshot.catalog();
+        Ok(GraphStatus {
+            nodes: snapshot.node_count()?,
+            edges: snapshot.edge_count()?,
+            labels: catalog.label_count(),
+            types: catalog.type_count(),
+            keys: catalog.key_count(),
+            writer_is_busy,
+            writers_waiting,
+        })
+    }
+
+    /// Walks the whole graph as it is durable now, and reports every contradiction.
+    ///
+    /// # Errors
+    /// Of the store, if no snapshot can be had.
+    pub fn check(&self) -> Result<CheckReport> {
+        let snapshot = self.snapshot()?;
+        Ok(check::check(snapshot.reader(), &snapshot.catalog()))
+    }
+
+    /// All names, newest first made included.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The label of that name; made if there is none.
+    ///
+    /// # Errors
+    /// Of the store, and for names that nothing can have.
+    pub fn label_id_or_create(&self, name: &str) -> Result<LabelId> {
+        self.name(|catalog| catalog.label_id(name), |catalog, turn| catalog.add_label(turn, name))
+    }
+
+    /// The edge type of that name; made if there is none.
+    ///
+    /// # Errors
+    /// Of the store, and for names that nothing can have.
+    pub fn type_id_or_create(&self, name: &str) -> Result<TypeId> {
+        self.name(|catalog| catalog.type_id(name), |catalog, turn| catalog.add_type(turn, name))
+    }
+
+    /// The property key of that name; made if there is none.
+    ///
+    /// # Errors
+    /// Of the store, and for names that nothing can have.
+    pub fn key_id_or_create(&self, name: &str) -> Result<KeyId> {
+        self.name(|catalog| catalog.key_id(name), |catalog, turn| catalog.add_key(turn, name))
+    }
+
+    /// The set of these labels (sorted, none twice); made if there is none.
+    ///
+    /// # Errors
+    /// Of the store; `TooMany`.
+    pub fn label_set_or_create(&self, labels: &[LabelId]) -> Result<LabelSetId> {
+        self.name(|catalog| catalog.label_set(labels), |catalog, turn| catalog.add_label_set(turn, labels))
+    }
+
+    fn name<T>(
+        &self,
+        known: impl Fn(&Catalog) -> Option<T>,
+        add: impl FnOnce(&mut Catalog, &mut Turn<'_>) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(id) = known(&self.catalog()) {
+            return Ok(id);
+        }
+        let _naming = lock(&self.inner.naming);
+        let mut catalog = Catalog::clone(&self.catalog());
+        if let Some(id) = known(&catalog) {
+            return Ok(id);
+        }
+        let mut turn = self.inner.store.turn()?;
+        let id = add(&mut catalog, &mut turn)?;
+        turn.commit()?;
+        *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        Ok(id)
+    }
+
+    /// Leases the slot of a new node.
+    pub(crate) fn lease_node(&self) -> Result<NodeId> {
+        let mut pools = lock(&self.inner.pools);
+        let (slot, generation) = pools.nodes.take(&self.inner.store.pin())?;
+        Ok(NodeId::new(slot, generation))
+    }
+
+    /// Leases the slot of a new edge.
+    pub(crate) fn lease_edge(&self) -> Result<EdgeId> {
+        let mut pools = lock(&self.inner.pools);
+        let (slot, generation) = pools.edges.take(&self.inner.store.pin())?;
+        Ok(EdgeId::new(slot, generation))
+    }
+
+    /// Gives leased slots back that nothing was put into.
+    pub(crate) fn return_leases(&self, leases: Leases) {
+        let mut pools = lock(&self.inner.pools);
+        leases.nodes.into_iter().for_each(|slot| pools.nodes.give_back(slot));
+        leases.edges.into_iter().for_each(|slot| pools.edges.give_back(slot));
+    }
+
+    /// Applies a write set as one group, and settles its leases. If it fails, the leases are as before.
+    pub(crate) fn apply(&self, set: &WriteSet, leases: &mut Leases) -> Result<Lsn> {
+        let mut turn = self.inner.store.turn()?;
+        let mut spaces = self.inner.spaces();
+        let applied = apply::apply(&mut turn, &mut spaces, set).and_then(|()| Ok(turn.commit()?));
+        let lsn = match applied {
+            Ok(lsn) => lsn,
+            Err(error) => {
+                spaces.forget();
+                return Err(error);
+            }
+        };
+        drop(spaces);
+        let mut pools = lock(&self.inner.pools);
+        for slot in std::mem::take(&mut leases.nodes) {
+            if set.creates_node(slot) { pools.nodes.used(slot) } else { pools.nodes.give_back(slot) }
+        }
+        for slot in std::mem::take(&mut leases.edges) {
+            if set.creates_edge(slot) { pools.edges.used(slot) } else { pools.edges.give_back(slot) }
+        }
+        set.deleted_nodes().for_each(|slot| pools.nodes.freed(slot));
+        set.deleted_edges().for_each(|slot| pools.edges.freed(slot));
+        Ok(lsn)
+    }
+
+    /// Runs one batch in a bulk turn of its own.
+    fn bulk(&self, work: impl FnOnce(&mut Turn<'_>, &mut Spaces) -> Result<()>) -> Result<Lsn> {
+        let mut turn = self.inner.store.turn_bulk()?;
+        let mut spaces = self.inner.spaces();
+        let done = work(&mut turn, &mut spaces).and_then(|()| Ok(turn.commit()?));
+        if done.is_err() {
+            spaces.forget();
+        }
+        done
+    }
+}
+
+/// Imports batches, in the writer's turn.
+pub struct Importer {
+    db: GraphDb,
+    _turn: WriterTurn,
+}
+
+impl fmt::Debug for Importer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Importer").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+impl Importer {
+    /// Imports a batch of nodes under the name of the import and the batch's number, unless that batch has arrived
+    /// before. Returns what it was given, and the LSN to wait for.
+    ///
+    /// # Errors
+    /// Of the store, and the limits of values and names; nothing of the batch is kept then.
+    pub fn nodes(&self, import: &[u8], batch: u64, rows: NodeBatch) -> Result<(Imported, Lsn)> {
+        if let Some(before) = self.arrived(import, batch)? {
+            return Ok(before);
+        }
+        let catalog = self.db.catalog();
+        if rows.label_sets.iter().any(|&set| catalog.labels_of(set).is_none()) {
+            return Err(Error::UnevenBatch("a set of labels is not in the catalog"));
+        }
+        let count = rows.label_sets.len() as u64;
+        let first = {
+            let mut pools = lock(&self.db.inner.pools);
+            pools.nodes.take_fresh_range(&self.db.inner.store.pin(), count)?
+        };
+        let imported = Imported::Nodes { first, count };
+        let done = self.db.bulk(|turn, spaces| {
+            import::add_nodes(turn, spaces, first, rows)?;
+            import::record(turn, import, batch, imported)
+        });
+        lock(&self.db.inner.pools).nodes.end_fresh_range(first);
+        Ok((imported, done?))
+    }
+
+    /// Imports a batch of edges, as [`Importer::nodes`] does nodes.
+    ///
+    /// # Errors
+    /// As [`Importer::nodes`], and `NodeNotFound` for an end that does not exist.
+    pub fn edges(&self, import: &[u8], batch: u64, rows: EdgeBatch) -> Result<(Imported, Lsn)> {
+        if let Some(before) = self.arrived(import, batch)? {
+            return Ok(before);
+        }
+        let catalog = self.db.catalog();
+        if rows.types.iter().any(|&type_| catalog.type_name(type_).is_none()) {
+            return Err(Error::UnevenBatch("an edge type is not in the catalog"));
+        }
+        let count = rows.starts.len() as u64;
+        let first = {
+            let mut pools = lock(&self.db.inner.pools);
+            pools.edges.take_fresh_range(&self.db.inner.store.pin(), count)?
+        };
+        let imported = Imported::Edges { first, count };
+        let done = self.db.bulk(|turn, spaces| {
+            import::add_edges(turn, spaces, first, rows)?;
+            import::record(turn, import, batch, imported)
+        });
+        lock(&self.db.inner.pools).edges.end_fresh_range(first);
+        Ok((imported, done?))
+    }
+
+    fn arrived(&self, import: &[u8], batch: u64) -> Result<Option<(Imported, Lsn)>> {
+        let pin = self.db.inner.store.pin();
+        Ok(import::status(&pin, import, batch)?.map(|imported| (imported, pin.lsn())))
+    }
+
+    /// What a batch was given, if it has arrived.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn status(&self, import: &[u8], batch: u64) -> Result<Option<Imported>> {
+        import::status(&self.db.inner.store.pin(), import, batch)
+    }
+
+    /// Forgets the ledger of an import that is over.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn end(&self, import: &[u8]) -> Result<Lsn> {
+        loop {
+            let mut turn = self.db.inner.store.turn()?;
+            let forgotten = import::forget(&mut turn, import, FORGET_MAX)?;
+            let lsn = turn.commit()?;
+            if forgotten < FORGET_MAX {
+                return Ok(lsn);
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Importing: batches of nodes and edges that go into pages without a write set.
+//!
+//! A batch gets a contiguous range of fresh slots, so that its records, its properties and its ledger entry are
+//! written in order; adjacency is sorted and merged once for each node that the batch touches, both sides together.
+//! One batch is one turn, hence one atomic group.
+//!
+//! The ledger makes an import resumable: the group of a batch also records, under the import's name and the batch's
+//! number, what the batch was given. Whoever is not sure whether a batch arrived asks for it, or sends it again and
+//! gets the first answer.
+//!
+//! Invariants:
+//! 1. A batch and its ledger entry are there both or not at all.
+//! 2. Slots of a batch are fresh, so their generation is [`FRESH_GENERATION`], and ids follow from the first slot.
+
+use graphite_store::btree::BTree;
+use graphite_store::{PageNo, PageReader, PageWriter, STATE_PAGE};
+
+use crate::adjacency::{Entry, Key, Owner, Side};
+use crate::apply::{Spaces, add_to_counter, change_side, new_node};
+use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
+use crate::nodes::{self, NODES_PER_PAGE, NodeRecord};
+use crate::properties::{self, write_properties};
+use crate::state;
+use crate::{EdgeId, EdgeSlot, Error, KeyId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value};
+
+/// Generation of slots that were never used.
+pub const FRESH_GENERATION: u16 = 0;
+/// Bytes of the longest name of an import.
+pub const IMPORT_NAME_BYTES_MAX: usize = 64;
+/// Rows of the largest batch.
+pub const BATCH_ROWS_MAX: usize = 1 << 24;
+
+const NODES: u8 = 1;
+const EDGES: u8 = 2;
+/// Kind, first slot, count.
+const RECORD_BYTES: usize = 1 + 8 + 8;
+
+/// One property of every row of a batch; null where a row has none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// The property.
+    pub key: KeyId,
+    /// One value for each row.
+    pub values: Vec<Value>,
+}
+
+/// A batch of nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeBatch {
+    /// The labels of each row.
+    pub label_sets: Vec<LabelSetId>,
+    /// The properties; each as long as `label_sets`, and no key twice.
+    pub columns: Vec<Column>,
+}
+
+/// A batch of edges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EdgeBatch {
+    /// Where each row starts.
+    pub starts: Vec<NodeId>,
+    /// Where each row ends.
+    pub ends: Vec<NodeId>,
+    /// The type of each row.
+    pub types: Vec<TypeId>,
+    /// The properties; each as long as `starts`, and no key twice.
+    pub columns: Vec<Column>,
+}
+
+/// What a batch was given: its rows have consecutive slots, of [`FRESH_GENERATION`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// Nodes.
+    Nodes {
+        /// Slot of the first row.
+        first: NodeSlot,
+        /// Number of rows.
+        count: u64,
+    },
+    /// Edges.
+    Edges {
+        /// Slot of the first row.
+        first: EdgeSlot,
+        /// Number of rows.
+        count: u64,
+    },
+}
+
+impl Imported {
+    /// Number of rows.
+    pub fn count(self) -> u64 {
+        match self {
+            Imported::Nodes { count, .. } | Imported::Edges { count, .. } => count,
+        }
+    }
+
+    /// The id of a row of a batch of nodes.
+    pub fn node(self, row: u64) -> Option<NodeId> {
+        match self {
+            Imported::Nodes { first, count } if row < count => {
+                Some(NodeId::new(NodeSlot(first.0 + row), FRESH_GENERATION))
+            }
+            _ => None,
+        }
+    }
+
+    /// The id of a row of a batch of edges.
+    pub fn edge(self, row: u64) -> Option<EdgeId> {
+        match self {
+            Imported::Edges { first, count } if row < count => {
+                Some(EdgeId::new(EdgeSlot(first.0 + row), FRESH_GENERATION))
+            }
+            _ => None,
+        }
+    }
+
+    fn encode(self) -> [u8; RECORD_BYTES] {
+        let (kind, first, count) = match self {
+            Imported::Nodes { first, count } => (NODES, first.0, count),
+            Imported::Edges { first, count } => (EDGES, first.0, count),
+        };
+        let mut raw = [0; RECORD_BYTES];
+        raw[0] = kind;
+        raw[1..9].copy_from_slice(&first.to_le_bytes());
+        raw[9..].copy_from_slice(&count.to_le_bytes());
+        raw
+    }
+
+    fn decode(raw: &[u8]) -> Option<Imported> {
+        let (&kind, rest) = raw.split_first()?;
+        let (first, count) = rest.split_first_chunk::<8>()?;
+        let first = u64::from_le_bytes(*first);
+        let count = u64::from_le_bytes(count.try_into().ok()?);
+        match kind {
+            NODES => Some(Imported::Nodes { first: NodeSlot(first), count }),
+            EDGES => Some(Imported::Edges { first: EdgeSlot(first), count }),
+            _ => None,
+        }
+    }
+}
+
+fn check_columns(columns: &mut [Column], rows: usize) -> Result<()> {
+    if rows > BATCH_ROWS_MAX {
+        return Err(Error::TooMany { what: "rows in a batch", max: BATCH_ROWS_MAX as u64 });
+    }
+    columns.sort_by_key(|column| column.key);
+    if columns.windows(2).any(|pair| pair[0].key == pair[1].key) {
+        return Err(Error::UnevenBatch("a property key comes twice"));
+    }
+    if columns.iter().any(|column| column.values.len() != rows) {
+        return Err(Error::UnevenBatch("its columns differ in length"));
+    }
+    Ok(())
+}
+
+/// Moves the values of one row out of the columns.
+fn take_row(columns: &mut [Column], row: usize, into: &mut Vec<(KeyId, Value)>) {
+    into.clear();
+    for column in columns {
+        let value = column.values.get_mut(row).map(std::mem::take).unwrap_or_default();
+        if !value.is_null() {
+            into.push((column.key, value));
+        }
+    }
+}
+
+/// Writes a batch of nodes into the fresh slots from `first` on.
+///
+/// # Errors
+/// Of the store and the limits of values; the turn then has to be dropped.
+pub fn add_nodes<W: PageWriter>(
+    w: &mut W,
+    spaces: &mut Spaces,
+    first: NodeSlot,
+    mut batch: NodeBatch,
+) -> Result<()> {
+    let rows = batch.label_sets.len();
+    check_columns(&mut batch.columns, rows)?;
+    let mut row_properties = Vec::new();
+    let mut records: Vec<NodeRecord> = Vec::with_capacity(NODES_PER_PAGE);
+    let mut at = first;
+    for (row, &label_set) in batch.label_sets.iter().enumerate() {
+        let slot = NodeSlot(first.0 + row as u64);
+        take_row(&mut batch.columns, row, &mut row_properties);
+        let mut record = NodeRecord { label_set, ..new_node(FRESH_GENERATION) };
+        if !row_properties.is_empty() {
+            let owner = properties::Owner::Node(slot);
+            record.properties = write_properties(w, &mut spaces.records, owner, None, &row_properties)?;
+        }
+        records.push(record);
+        if records.len() == NODES_PER_PAGE {
+            nodes::put_nodes(w, at, &records)?;
+            at = NodeSlot(at.0 + records.len() as u64);
+            records.clear();
+        }
+    }
+    nodes::put_nodes(w, at, &records)?;
+    add_to_counter(w, state::NODE_COUNT, rows as i64)
+}
+
+/// Writes a batch of edges into the fresh slots from `first` on, and into the adjacency of their ends.
+///
+/// # Errors
+/// `NodeNotFound` for an end that does not exist; of the store, and the limits of values and degrees. The turn then
+/// has to be dropped.
+pub fn add_edges<W: PageWriter>(
+    w: &mut W,
+    spaces: &mut Spaces,
+    first: EdgeSlot,
+    mut batch: EdgeBatch,
+) -> Result<()> {
+    let rows = batch.starts.len();
+    check_columns(&mut batch.columns, rows)?;
+    if batch.ends.len() != rows || batch.types.len() != rows {
+        return Err(Error::UnevenBatch("its columns differ in length"));
+    }
+    let mut row_properties = Vec::new();
+    let mut records: Vec<EdgeRecord> = Vec::with_capacity(EDGES_PER_PAGE);
+    let mut at = first;
+    for row in 0..rows {
+        let slot = EdgeSlot(first.0 + row as u64);
+        take_row(&mut batch.columns, row, &mut row_properties);
+        let (start, end) = (batch.starts[row].slot(), batch.ends[row].slot());
+        let mut record = EdgeRecord {
+            start,
+            end,
+            type_: batch.types[row],
+            generation: FRESH_GENERATION,
+            properties: None,
+        };
+        if !row_properties.is_empty() {
+            let owner = properties::Owner::Edge(slot);
+            record.properties = write_properties(w, &mut spaces.records, owner, None, &row_properties)?;
+        }
+        records.push(record);
+        if records.len() == EDGES_PER_PAGE {
+            edges::put_edges(w, at, &records)?;
+            at = EdgeSlot(at.0 + records.len() as u64);
+            records.clear();
+        }
+    }
+    edges::put_edges(w, at, &records)?;
+    link(w, spaces, first, &batch)?;
+    add_to_counter(w, state::EDGE_COUNT, rows as i64)
+}
+
+/// One edge as seen from one end, packed so that whole numbers compare as (node, type, neighbour, edge) do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Half {
+    /// Slot of the node above 16 bits of generation.
+    node: u64,
+    /// 16 bits of type above the slot of the neighbour.
+    type_and_neighbour: u64,
+    edge: u64,
+}
+
+const SLOT_BITS: u32 = 48;
+const GENERATION_BITS: u32 = 64 - SLOT_BITS;
+
+impl Half {
+    fn new(node: NodeId, type_: TypeId, neighbour: NodeId, edge: EdgeSlot) -> Half {
+        Half {
+            node: node.slot().0 << GENERATION_BITS | u64::from(node.generation()),
+            type_and_neighbour: u64::from(type_.0) << SLOT_BITS | neighbour.slot().0,
+            edge: edge.0,
+        }
+    }
+
+    fn node(self) -> NodeId {
+        NodeId::new(NodeSlot(self.node >> GENERATION_BITS), (self.node & 0xffff) as u16)
+    }
+
+    fn key(self) -> Key {
+        let neighbour = NodeSlot(self.type_and_neighbour & ((1 << SLOT_BITS) - 1));
+        (
+            TypeId((self.type_and_neighbour >> SLOT_BITS) as u32),
+            Entry { neighbour, edge: EdgeSlot(self.edge) },
+        )
+    }
+}
+
+/// The halves of one node at the front of a sorted list, as keys.
+fn take_node(halves: &mut &[Half], node: u64, keys: &mut Vec<Key>) {
+    let count = halves.iter().take_while(|half| half.node == node).count();
+    let (mine, rest) = halves.split_at(count);
+    keys.clear();
+    keys.extend(mine.iter().map(|half| half.key()));
+    *halves = rest;
+}
+
+fn link<W: PageWriter>(w: &mut W, spaces: &mut Spaces, first: EdgeSlot, batch: &EdgeBatch) -> Result<()> {
+    if batch.types.iter().any(|type_| type_.0 > u32::from(u16::MAX)) {
+        return Err(Error::TooMany { what: "edge types", max: u64::from(u16::MAX) });
+    }
+    let rows = || {
+        let slots = (first.0..).map(EdgeSlot);
+        batch.starts.iter().zip(&batch.ends).zip(&batch.types).zip(slots)
+    };
+    let mut out: Vec<Half> =
+        rows().map(|(((&start, &end), &type_), edge)| Half::new(start, type_, end, edge)).collect();
+    let mut in_: Vec<Half> =
+        rows().map(|(((&start, &end), &type_), edge)| Half::new(end, type_, start, edge)).collect();
+    out.sort_unstable();
+    in_.sort_unstable();
+    let (mut out, mut in_) = (out.as_slice(), in_.as_slice());
+    let mut keys = Vec::new();
+    while let Some(next) = [out.first(), in_.first()].into_iter().flatten().min_by_key(|half| half.node) {
+        let (node, id) = (next.node, next.node());
+        let slot = id.slot();
+        let record = nodes::read_node(w, slot)?.filter(|record| record.generation == id.generation());
+        let mut record = record.ok_or(Error::NodeNotFound(id))?;
+        for (side, halves) in [(Side::Out, &mut out), (Side::In, &mut in_)] {
+            take_node(halves, node, &mut keys);
+            if !keys.is_empty() {
+                change_side(w, spaces, &mut record, Owner { slot, side }, &[], &keys)?;
+            }
+        }
+        nodes::put_node(w, slot, &record)?;
+    }
+    Ok(())
+}
+
+/// What a ledger entry is found under: the import's name with its length before it, then the batch's number.
+fn ledger_key(import: &[u8], batch: Option<u64>) -> Result<Vec<u8>> {
+    let what = "the name of an import";
+    if import.is_empty() {
+        return Err(Error::EmptyName { what });
+    }
+    let (bytes, max) = (import.len(), IMPORT_NAME_BYTES_MAX);
+    let len = u8::try_from(bytes).ok().filter(|_| bytes <= max);
+    let len = len.ok_or(Error::TooLong { what, bytes, max })?;
+    let mut key = vec![len];
+    key.extend_from_slice(import);
+    if let Some(batch) = batch {
+        key.extend_from_slice(&batch.to_be_bytes());
+    }
+    Ok(key)
+}
+
+fn ledger<R: PageReader>(r: &R) -> Result<BTree> {
+    let root = r.state(state::IMPORT_ROOT)?;
+    let root = u32::try_from(root).map_err(|_| Error::Corrupt {
+        page: STATE_PAGE,
+        why: "the root of the import ledger is no page number",
+    })?;
+    Ok(BTree::new((root != 0).then_some(PageNo(root))))
+}
+
+fn store_ledger<W: PageWriter>(w: &mut W, tree: &BTree) -> Result<()> {
+    let root = tree.root().map_or(0, |page| u64::from(page.0));
+    if w.state(state::IMPORT_ROOT)? != root {
+        w.set_state(state::IMPORT_ROOT, root)?;
+    }
+    Ok(())
+}
+
+/// What the batch of that number of an import was given, if it has arrived.
+///
+/// # Errors
+/// Of the store; `TooLong` for a name that no import has.
+pub fn status<R: PageReader>(r: &R, import: &[u8], batch: u64) -> Result<Option<Imported>> {
+    let key = ledger_key(import, Some(batch))?;
+    let Some(raw) = ledger(r)?.get(r, &key)? else { return Ok(None) };
+    let why = "an entry of the import ledger is damaged";
+    Imported::decode(&raw).map(Some).ok_or(Error::Corrupt { page: STATE_PAGE, why })
+}
+
+/// Notes what a batch was given: in the batch's own turn.
+///
+/// # Errors
+/// Of the store.
+pub fn record<W: PageWriter>(w: &mut W, import: &[u8], batch: u64, what: Imported) -> Result<()> {
+    let key = ledger_key(import, Some(batch))?;
+    let mut tree = ledger(w)?;
+    tree.insert(w, &key, &what.encode())?;
+    store_ledger(w, &tree)
+}
+
+/// Forgets at most `max` entries of an import that is over. Returns how many there were.
+///
+/// # Errors
+/// Of the store.
+pub fn forget<W: PageWriter>(w: &mut W, import: &[u8], max: usize) -> Result<usize> {
+    let prefix = ledger_key(import, None)?;
+    let mut tree = ledger(w)?;
+    let mut cursor = tree.cursor_before(&prefix);
+    let mut keys = Vec::new();
+    cursor.scan(w, |key, _| {
+        if !key.starts_with(&prefix) || keys.len() == max {
+            return std::ops::ControlFlow::Break(());
+        }
+        keys.push(key.to_vec());
+        std::ops::ControlFlow::Continue(())
+    })?;
+    for key in &keys {
+        tree.remove(w, key)?;
+    }
+    store_ledger(w, &tree)?;
+    Ok(keys.len())
+}
+
+/// The pages of the ledger: for the check of the whole file.
+///
+/// # Errors
+/// Of the store.
+pub fn for_each_page<R: PageReader>(r: &R, visit: impl FnMut(PageNo)) -> Result<()> {
+    Ok(ledger(r)?.pages(r, visit)?)
+}

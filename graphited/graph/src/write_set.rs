@@ -1,0 +1,478 @@
+//! The write set: everything that a transaction has changed, and no page number.
+//!
+//! Invariants:
+//! 1. An edge that is created or deleted here is in the adjacency changes of both its ends; a loop is in both
+//!    lists of its one node.
+//! 2. Nothing is both added and removed: what was created here and deleted again has left no trace, and a slot
+//!    is never used twice within one write set.
+//! 3. A changed entry holds at least one change, so that an empty write set is an empty commit.
+//! 4. Undoing back to the mark of a statement gives exactly the write set of that moment.
+//!
+//! The write set checks nothing about the graph: whether a node exists is asked, by its owner, of the view that
+//! lays the write set over the newest state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::adjacency::Entry;
+use crate::{Direction, EdgeId, EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value};
+
+/// Bytes that a changed node or edge counts for in [`WriteSet::bytes`], whatever is changed.
+const CHANGE_BYTES: u64 = 96;
+
+/// What becomes of a node or an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It did not exist before.
+    Created,
+    /// It existed and stays.
+    Changed,
+    /// It existed and goes. Its other changes no longer mean anything.
+    Deleted,
+}
+
+/// Changes of properties.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PropertyChanges {
+    /// Whether what was there before is gone.
+    pub(crate) cleared: bool,
+    /// New values; null removes.
+    pub(crate) values: BTreeMap<KeyId, Value>,
+}
+
+impl PropertyChanges {
+    /// Whether nothing changes.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.cleared && self.values.is_empty()
+    }
+
+    /// The value of one key; `before` is asked only if it still shows.
+    pub(crate) fn value_over(
+        &self,
+        key: KeyId,
+        before: impl FnOnce() -> Result<Option<Value>>,
+    ) -> Result<Value> {
+        match self.values.get(&key) {
+            Some(value) => Ok(value.clone()),
+            None if self.cleared => Ok(Value::Null),
+            None => Ok(before()?.unwrap_or(Value::Null)),
+        }
+    }
+
+    /// The properties that result from `before`, sorted by key and without nulls.
+    pub(crate) fn over(&self, before: Vec<(KeyId, Value)>) -> Vec<(KeyId, Value)> {
+        let mut all: BTreeMap<KeyId, Value> =
+            if self.cleared { BTreeMap::new() } else { before.into_iter().collect() };
+        for (&key, value) in &self.values {
+            all.insert(key, value.clone());
+        }
+        all.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    }
+}
+
+/// Changes of one side of a node's adjacency.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AdjacencyChange {
+    pub(crate) added: BTreeSet<(TypeId, Entry)>,
+    pub(crate) removed: BTreeSet<(TypeId, Entry)>,
+}
+
+impl AdjacencyChange {
+    /// Whether nothing changes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+
+    fn link(&mut self, type_: TypeId, entry: Entry) {
+        if !self.removed.remove(&(type_, entry)) {
+            self.added.insert((type_, entry));
+        }
+    }
+
+    fn unlink(&mut self, type_: TypeId, entry: Entry) {
+        if !self.added.remove(&(type_, entry)) {
+            self.removed.insert((type_, entry));
+        }
+    }
+}
+
+/// Changes of one node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NodeChange {
+    pub(crate) id: NodeId,
+    pub(crate) fate: Fate,
+    pub(crate) label_set: Option<LabelSetId>,
+    pub(crate) properties: PropertyChanges,
+    pub(crate) out: AdjacencyChange,
+    pub(crate) in_: AdjacencyChange,
+}
+
+impl NodeChange {
+    fn is_empty(&self) -> bool {
+        self.fate == Fate::Changed
+            && self.label_set.is_none()
+            && self.properties.is_empty()
+            && self.out.is_empty()
+            && self.in_.is_empty()
+    }
+
+    /// One side of the adjacency changes.
+    pub(crate) fn side(&self, direction: Direction) -> &AdjacencyChange {
+        if direction == Direction::In { &self.in_ } else { &self.out }
+    }
+}
+
+/// Changes of one edge. Type and ends never change.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EdgeChange {
+    pub(crate) id: EdgeId,
+    pub(crate) fate: Fate,
+    pub(crate) type_: TypeId,
+    pub(crate) start: NodeId,
+    pub(crate) end: NodeId,
+    pub(crate) properties: PropertyChanges,
+}
+
+/// Whose property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Node(NodeSlot),
+    Edge(EdgeSlot),
+}
+
+/// How to take one change back.
+#[derive(Debug)]
+enum Undo {
+    /// The node was not in the write set before it was created here.
+    NodeCreated(NodeSlot),
+    /// A node created here was deleted: put it back.
+    NodeForgotten(Box<NodeChange>),
+    NodeDeleted(NodeSlot),
+    NodeLabels(NodeSlot, Option<LabelSetId>),
+    EdgeCreated(EdgeSlot),
+    EdgeForgotten(Box<EdgeChange>),
+    EdgeDeleted(EdgeSlot),
+    Property(Owner, KeyId, Option<Value>),
+    Properties(Owner, PropertyChanges),
+}
+
+/// An edge as it stood when it was first changed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeEnds {
+    /// Its name.
+    pub id: EdgeId,
+    /// Its type.
+    pub type_: TypeId,
+    /// Where it starts.
+    pub start: NodeId,
+    /// Where it ends.
+    pub end: NodeId,
+}
+
+/// Everything that a transaction has changed.
+#[derive(Debug, Default)]
+pub struct WriteSet {
+    pub(crate) nodes: BTreeMap<NodeSlot, NodeChange>,
+    pub(crate) edges: BTreeMap<EdgeSlot, EdgeChange>,
+    /// Changes since the last mark, to take back in reverse order.
+    undo: Vec<Undo>,
+    nodes_delta: i64,
+    edges_delta: i64,
+    bytes: u64,
+}
+
+impl PartialEq for WriteSet {
+    fn eq(&self, other: &WriteSet) -> bool {
+        self.nodes == other.nodes
+            && self.edges == other.edges
+            && self.nodes_delta == other.nodes_delta
+            && self.edges_delta == other.edges_delta
+    }
+}
+
+impl WriteSet {
+    /// Whether nothing was changed.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.edges.is_empty()
+    }
+
+    /// About how many bytes all changes since the beginning took, those taken back included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// By how much the number of nodes changes.
+    pub(crate) fn nodes_delta(&self) -> i64 {
+        self.nodes_delta
+    }
+
+    /// By how much the number of edges changes.
+    pub(crate) fn edges_delta(&self) -> i64 {
+        self.edges_delta
+    }
+
+    /// From here on, [`WriteSet::undo_to_mark`] comes back to this moment.
+    pub fn mark(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Adds a node. Its slot must be a leased one.
+    pub fn create_node(&mut self, id: NodeId, label_set: LabelSetId, properties: PropertiesIn<'_>) {
+        let change = NodeChange {
+            id,
+            fate: Fate::Created,
+            label_set: Some(label_set),
+            properties: self.new_properties(properties),
+            out: AdjacencyChange::default(),
+            in_: AdjacencyChange::default(),
+        };
+        let before = self.nodes.insert(id.slot(), change);
+        debug_assert!(before.is_none(), "a slot is used once in a write set");
+        self.nodes_delta += 1;
+        self.bytes += CHANGE_BYTES;
+        self.undo.push(Undo::NodeCreated(id.slot()));
+    }
+
+    /// Removes a node, whose edges have to be removed before.
+    pub fn delete_node(&mut self, id: NodeId) {
+        let slot = id.slot();
+        self.nodes_delta -= 1;
+        let change = self.node_entry(id);
+        if change.fate == Fate::Created {
+            debug_assert!(change.out.is_empty() && change.in_.is_empty());
+            let change = self.nodes.remove(&slot).expect("the entry was just there");
+            self.undo.push(Undo::NodeForgotten(Box::new(change)));
+        } else {
+            change.fate = Fate::Deleted;
+            self.undo.push(Undo::NodeDeleted(slot));
+        }
+    }
+
+    /// Gives a node other labels.
+    pub fn set_labels(&mut self, id: NodeId, label_set: LabelSetId) {
+        let before = self.node_entry(id).label_set.replace(label_set);
+        self.undo.push(Undo::NodeLabels(id.slot(), before));
+    }
+
+    /// Sets a property of a node; null removes it.
+    pub fn set_node_property(&mut self, id: NodeId, key: KeyId, value: Value) {
+        self.bytes += value_bytes(&value);
+        let before = self.node_entry(id).properties.values.insert(key, value);
+        self.undo.push(Undo::Property(Owner::Node(id.slot()), key, before));
+    }
+
+    /// Replaces all properties of a node.
+    pub fn replace_node_properties(&mut self, id: NodeId, properties: PropertiesIn<'_>) {
+        let mut new = self.new_properties(properties);
+        std::mem::swap(&mut new, &mut self.node_entry(id).properties);
+        self.undo.push(Undo::Properties(Owner::Node(id.slot()), new));
+    }
+
+    /// Adds an edge. Its slot must be a leased one.
+    pub fn create_edge(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) {
+        let EdgeEnds { id, type_, start, end } = edge;
+        let properties = self.new_properties(properties);
+        let before = self
+            .edges
+            .insert(id.slot(), EdgeChange { id, fate: Fate::Created, type_, start, end, properties });
+        debug_assert!(before.is_none(), "a slot is used once in a write set");
+        self.link(edge);
+        self.bytes += CHANGE_BYTES;
+        self.undo.push(Undo::EdgeCreated(id.slot()));
+    }
+
+    /// Removes an edge.
+    pub fn delete_edge(&mut self, edge: EdgeEnds) {
+        let slot = edge.id.slot();
+        self.unlink(edge);
+        let change = self.edge_entry(edge);
+        if change.fate == Fate::Created {
+            let change = self.edges.remove(&slot).expect("the entry was just there");
+            self.undo.push(Undo::EdgeForgotten(Box::new(change)));
+        } else {
+            change.fate = Fate::Deleted;
+            self.undo.push(Undo::EdgeDeleted(slot));
+        }
+    }
+
+    /// Sets a property of an edge; null removes it.
+    pub fn set_edge_property(&mut self, edge: EdgeEnds, key: KeyId, value: Value) {
+        self.bytes += value_bytes(&value);
+        let before = self.edge_entry(edge).properties.values.insert(key, value);
+        self.undo.push(Undo::Property(Owner::Edge(edge.id.slot()), key, before));
+    }
+
+    /// Replaces all properties of an edge.
+    pub fn replace_edge_properties(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) {
+        let mut new = self.new_properties(properties);
+        std::mem::swap(&mut new, &mut self.edge_entry(edge).properties);
+        self.undo.push(Undo::Properties(Owner::Edge(edge.id.slot()), new));
+    }
+
+    /// Takes back everything since [`WriteSet::mark`]; slots leased since then stay unused.
+    pub fn undo_to_mark(&mut self) {
+        while let Some(undo) = self.undo.pop() {
+            match undo {
+                Undo::NodeCreated(slot) => {
+                    self.nodes.remove(&slot);
+                    self.nodes_delta -= 1;
+                }
+                Undo::NodeForgotten(change) => {
+                    self.nodes.insert(change.id.slot(), *change);
+                    self.nodes_delta += 1;
+                }
+                Undo::NodeDeleted(slot) => {
+                    self.with_node(slot, |change| change.fate = Fate::Changed);
+                    self.nodes_delta += 1;
+                }
+                Undo::NodeLabels(slot, before) => self.with_node(slot, |change| change.label_set = before),
+                Undo::EdgeCreated(slot) => {
+                    if let Some(change) = self.edges.remove(&slot) {
+                        self.unlink(change.ends());
+                    }
+                }
+                Undo::EdgeForgotten(change) => {
+                    self.link(change.ends());
+                    self.edges.insert(change.id.slot(), *change);
+                }
+                Undo::EdgeDeleted(slot) => {
+                    if let Some(change) = self.edges.get_mut(&slot) {
+                        change.fate = Fate::Changed;
+                        let ends = change.ends();
+                        self.link(ends);
+                    }
+                    self.forget_unchanged_edge(slot);
+                }
+                Undo::Property(owner, key, before) => self.with_properties(owner, |properties| {
+                    match before {
+                        Some(value) => properties.values.insert(key, value),
+                        None => properties.values.remove(&key),
+                    };
+                }),
+                Undo::Properties(owner, before) => {
+                    self.with_properties(owner, |properties| *properties = before);
+                }
+            }
+        }
+    }
+
+    /// Whether the node of a leased slot was created and is still there.
+    pub(crate) fn creates_node(&self, slot: NodeSlot) -> bool {
+        self.nodes.get(&slot).is_some_and(|change| change.fate == Fate::Created)
+    }
+
+    /// Whether the edge of a leased slot was created and is still there.
+    pub(crate) fn creates_edge(&self, slot: EdgeSlot) -> bool {
+        self.edges.get(&slot).is_some_and(|change| change.fate == Fate::Created)
+    }
+
+    /// Slots that become free.
+    pub(crate) fn deleted_nodes(&self) -> impl Iterator<Item = NodeSlot> + '_ {
+        self.nodes.iter().filter(|(_, change)| change.fate == Fate::Deleted).map(|(slot, _)| *slot)
+    }
+
+    /// Slots that become free.
+    pub(crate) fn deleted_edges(&self) -> impl Iterator<Item = EdgeSlot> + '_ {
+        self.edges.iter().filter(|(_, change)| change.fate == Fate::Deleted).map(|(slot, _)| *slot)
+    }
+
+    fn new_properties(&mut self, properties: PropertiesIn<'_>) -> PropertyChanges {
+        self.bytes += properties.iter().map(|(_, value)| value_bytes(value)).sum::<u64>();
+        let values = properties.iter().filter(|(_, value)| !value.is_null()).cloned().collect();
+        PropertyChanges { cleared: true, values }
+    }
+
+    fn node_entry(&mut self, id: NodeId) -> &mut NodeChange {
+        let bytes = &mut self.bytes;
+        self.nodes.entry(id.slot()).or_insert_with(|| {
+            *bytes += CHANGE_BYTES;
+            NodeChange {
+                id,
+                fate: Fate::Changed,
+                label_set: None,
+                properties: PropertyChanges::default(),
+                out: AdjacencyChange::default(),
+                in_: AdjacencyChange::default(),
+            }
+        })
+    }
+
+    fn edge_entry(&mut self, edge: EdgeEnds) -> &mut EdgeChange {
+        let bytes = &mut self.bytes;
+        self.edges.entry(edge.id.slot()).or_insert_with(|| {
+            *bytes += CHANGE_BYTES;
+            let EdgeEnds { id, type_, start, end } = edge;
+            EdgeChange { id, fate: Fate::Changed, type_, start, end, properties: PropertyChanges::default() }
+        })
+    }
+
+    fn link(&mut self, edge: EdgeEnds) {
+        let EdgeEnds { id, type_, start, end } = edge;
+        self.node_entry(start).out.link(type_, Entry { neighbour: end.slot(), edge: id.slot() });
+        self.node_entry(end).in_.link(type_, Entry { neighbour: start.slot(), edge: id.slot() });
+        self.forget_unchanged_node(start.slot());
+        self.forget_unchanged_node(end.slot());
+        self.edges_delta += 1;
+    }
+
+    fn unlink(&mut self, edge: EdgeEnds) {
+        let EdgeEnds { id, type_, start, end } = edge;
+        self.node_entry(start).out.unlink(type_, Entry { neighbour: end.slot(), edge: id.slot() });
+        self.node_entry(end).in_.unlink(type_, Entry { neighbour: start.slot(), edge: id.slot() });
+        self.forget_unchanged_node(start.slot());
+        self.forget_unchanged_node(end.slot());
+        self.edges_delta -= 1;
+    }
+
+    fn with_node(&mut self, slot: NodeSlot, change: impl FnOnce(&mut NodeChange)) {
+        if let Some(entry) = self.nodes.get_mut(&slot) {
+            change(entry);
+        }
+        self.forget_unchanged_node(slot);
+    }
+
+    fn with_properties(&mut self, owner: Owner, change: impl FnOnce(&mut PropertyChanges)) {
+        match owner {
+            Owner::Node(slot) => self.with_node(slot, |entry| change(&mut entry.properties)),
+            Owner::Edge(slot) => {
+                if let Some(entry) = self.edges.get_mut(&slot) {
+                    change(&mut entry.properties);
+                }
+                self.forget_unchanged_edge(slot);
+            }
+        }
+    }
+
+    fn forget_unchanged_node(&mut self, slot: NodeSlot) {
+        if self.nodes.get(&slot).is_some_and(NodeChange::is_empty) {
+            self.nodes.remove(&slot);
+        }
+    }
+
+    fn forget_unchanged_edge(&mut self, slot: EdgeSlot) {
+        let unchanged = |change: &EdgeChange| change.fate == Fate::Changed && change.properties.is_empty();
+        if self.edges.get(&slot).is_some_and(unchanged) {
+            self.edges.remove(&slot);
+        }
+    }
+}
+
+impl EdgeChange {
+    /// The edge's name, type and ends.
+    pub(crate) fn ends(&self) -> EdgeEnds {
+        EdgeEnds { id: self.id, type_: self.type_, start: self.start, end: self.end }
+    }
+}
+
+/// Properties as they come from above: in any order, each key once; null means "none".
+pub type PropertiesIn<'a> = &'a [(KeyId, Value)];
+
+/// About how many bytes a value takes.
+fn value_bytes(value: &Value) -> u64 {
+    let own = std::mem::size_of::<Value>() as u64;
+    own + match value {
+        Value::String(text) => text.len() as u64,
+        Value::Bytes(bytes) => bytes.len() as u64,
+        Value::List(items) => items.iter().map(value_bytes).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,243 @@
+//! Imports: batches against the model, the ledger that makes them resumable, and what a refused batch leaves.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Model, ModelEdge, ModelNode, assert_shows, open, settle, try_open};
+use graphite_graph::import::{Column, EdgeBatch, FRESH_GENERATION, Imported, NodeBatch};
+use graphite_graph::{Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View};
+use graphite_store::disk::{LastOp, Outcome, SimDisk};
+use proptest::prelude::*;
+
+fn importer(db: &GraphDb) -> Importer {
+    db.import(db.try_writer_turn().unwrap())
+}
+
+fn names(db: &GraphDb) -> [LabelSetId; 2] {
+    for number in 0..4 {
+        db.label_id_or_create(&format!("L{number}")).unwrap();
+        db.key_id_or_create(&format!("k{number}")).unwrap();
+        db.type_id_or_create(&format!("T{number}")).unwrap();
+    }
+    [db.label_set_or_create(&[]).unwrap(), db.label_set_or_create(&[LabelId(1), LabelId(3)]).unwrap()]
+}
+
+fn some_nodes(sets: [LabelSetId; 2], count: usize) -> NodeBatch {
+    let numbers = (0..count).map(|row| Value::Int(row as i64)).collect();
+    let texts = (0..count).map(|row| if row % 3 == 0 { Value::String(format!("n{row}")) } else { Value::Null });
+    NodeBatch {
+        label_sets: (0..count).map(|row| sets[row % 2]).collect(),
+        // In no order of keys: a batch may come as it likes.
+        columns: vec![
+            Column { key: KeyId(2), values: texts.collect() },
+            Column { key: KeyId(0), values: numbers },
+        ],
+    }
+}
+
+fn add_nodes_to_model(model: &mut Model, imported: Imported, batch: &NodeBatch, sets: [LabelSetId; 2]) -> Vec<NodeId> {
+    let mut ids = Vec::new();
+    for (row, set) in batch.label_sets.iter().enumerate() {
+        let id = imported.node(row as u64).unwrap();
+        let labels = if *set == sets[1] { [LabelId(1), LabelId(3)].into() } else { [].into() };
+        model.nodes.insert(id, ModelNode { labels, properties: row_of(&batch.columns, row) });
+        ids.push(id);
+    }
+    assert_eq!(imported.node(batch.label_sets.len() as u64), None);
+    ids
+}
+
+fn row_of(columns: &[Column], row: usize) -> BTreeMap<KeyId, Value> {
+    let values = columns.iter().map(|column| (column.key, column.values[row].clone()));
+    values.filter(|(_, value)| !value.is_null()).collect()
+}
+
+fn add_edges_to_model(model: &mut Model, imported: Imported, batch: &EdgeBatch) {
+    for row in 0..batch.starts.len() {
+        let edge = ModelEdge {
+            type_: batch.types[row],
+            start: batch.starts[row],
+            end: batch.ends[row],
+            properties: row_of(&batch.columns, row),
+        };
+        model.edges.insert(imported.edge(row as u64).unwrap(), edge);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Batches of edges between imported nodes and nodes of a transaction, few enough nodes that they get parallel
+    /// edges, loops and hubs.
+    #[test]
+    fn imports_do_what_the_model_does(
+        batches in proptest::collection::vec(
+            proptest::collection::vec((0usize..14, 0u32..3, 0usize..14, any::<Option<i64>>()), 0..500), 1..5),
+    ) {
+        let disk = SimDisk::new();
+        let db = open(&disk);
+        let sets = names(&db);
+        let mut model = Model::default();
+        let mut tx = db.begin().unwrap();
+        let mut ids: Vec<NodeId> = (0..3).map(|_| tx.create_node(&[], &[]).unwrap()).collect();
+        model.nodes.extend(ids.iter().map(|id| (*id, ModelNode::default())));
+        tx.commit().unwrap();
+
+        let rows = some_nodes(sets, 11);
+        let (imported, _) = importer(&db).nodes(b"one", 0, rows.clone()).unwrap();
+        ids.extend(add_nodes_to_model(&mut model, imported, &rows, sets));
+        for (number, batch) in batches.iter().enumerate() {
+            let batch = EdgeBatch {
+                starts: batch.iter().map(|row| ids[row.0]).collect(),
+                types: batch.iter().map(|row| TypeId(row.1)).collect(),
+                ends: batch.iter().map(|row| ids[row.2]).collect(),
+                columns: vec![Column {
+                    key: KeyId(0),
+                    values: batch.iter().map(|row| row.3.map_or(Value::Null, Value::Int)).collect(),
+                }],
+            };
+            let (imported, _) = importer(&db).edges(b"one", number as u64 + 1, batch.clone()).unwrap();
+            add_edges_to_model(&mut model, imported, &batch);
+            settle(&db);
+            assert_shows(&db.snapshot().unwrap(), &model, 4);
+        }
+        // What was imported is like anything else: it can be changed and deleted.
+        let mut tx = db.begin().unwrap();
+        tx.delete_node(ids[5], true).unwrap();
+        model.delete_node(ids[5]);
+        assert_shows(&tx, &model, 4);
+        tx.commit().unwrap();
+        let edge = {
+            let mut tx = db.begin().unwrap();
+            let edge = tx.create_edge(ids[0], TypeId(1), ids[4], &[]).unwrap();
+            tx.commit().unwrap();
+            edge
+        };
+        let (type_, start, end) = (TypeId(1), ids[0], ids[4]);
+        model.edges.insert(edge, ModelEdge { type_, start, end, properties: BTreeMap::new() });
+        settle(&db);
+        assert_shows(&db.snapshot().unwrap(), &model, 4);
+        assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+    }
+}
+
+/// The power goes at every disk operation in turn. In the next life each batch has arrived whole or not at all; the
+/// import is sent again from the start, and ends up as if nothing had happened.
+#[test]
+fn an_interrupted_import_resumes() {
+    fn run(db: &GraphDb, sets: [LabelSetId; 2]) -> Result<(Imported, Vec<Imported>), Error> {
+        let importer = db.import(db.try_writer_turn()?);
+        let (nodes, _) = importer.nodes("импорт".as_bytes(), 0, some_nodes(sets, 300))?;
+        let mut all = Vec::new();
+        for batch in 0..3u64 {
+            let node = |row: u64| nodes.node(row % 300).unwrap();
+            let rows = EdgeBatch {
+                starts: (0..200).map(|row| node(row * (batch + 1))).collect(),
+                ends: (0..200).map(|row| node(row * row)).collect(),
+                types: vec![TypeId(0); 200],
+                columns: Vec::new(),
+            };
+            let (edges, lsn) = importer.edges("импорт".as_bytes(), batch + 1, rows)?;
+            db.store().wait_visible(lsn)?;
+            all.push(edges);
+        }
+        Ok((nodes, all))
+    }
+
+    let prepared = SimDisk::new();
+    let db = open(&prepared);
+    let sets = names(&db);
+    settle(&db);
+    drop(db);
+    let whole = prepared.fork();
+    let before = whole.ops();
+    run(&open(&whole), sets).unwrap();
+    let ops = whole.ops() - before;
+    assert!(ops > 10, "{ops} operations");
+    let (mut resumed, mut fresh) = (0, 0);
+    for op in (0..ops).step_by((ops as usize / 25).max(1)) {
+        let disk = prepared.fork();
+        disk.crash_after(disk.ops() + op, LastOp::NotApplied);
+        if let Ok(db) = try_open(&disk) {
+            assert!(run(&db, sets).is_err() || !disk.is_dead());
+        }
+        let disk = disk.power_cut(Outcome::Random(op));
+        let db = open(&disk);
+        let report = db.check().unwrap();
+        assert_eq!(report.problems, Vec::<String>::new(), "after operation {op}");
+        assert!(report.nodes == 0 || report.nodes == 300);
+        assert_eq!(report.edges % 200, 0);
+        if report.nodes > 0 { resumed += 1 } else { fresh += 1 }
+        let (nodes, edges) = run(&db, sets).unwrap();
+        assert_eq!((nodes.count(), edges.len()), (300, 3));
+        let report = db.check().unwrap();
+        assert_eq!((report.nodes, report.edges, report.problems), (300, 600, Vec::new()));
+    }
+    assert!(resumed > 0 && fresh > 0, "{resumed} resumed, {fresh} began anew");
+}
+
+#[test]
+fn the_ledger_answers_until_the_import_ends() {
+    let db = open(&SimDisk::new());
+    let sets = names(&db);
+    let importer = importer(&db);
+    assert!(matches!(db.begin(), Err(Error::Busy)), "an import has the writer's turn");
+    let (first, _) = importer.nodes(b"a", 7, some_nodes(sets, 10)).unwrap();
+    let (again, _) = importer.nodes(b"a", 7, some_nodes(sets, 10)).unwrap();
+    assert_eq!(first, again);
+    let (other, _) = importer.nodes(b"ab", 7, some_nodes(sets, 10)).unwrap();
+    assert_ne!(first, other);
+    assert_eq!(importer.status(b"a", 7).unwrap(), Some(first));
+    assert_eq!(importer.status(b"a", 8).unwrap(), None);
+    importer.end(b"a").unwrap();
+    assert_eq!(importer.status(b"a", 7).unwrap(), None);
+    assert_eq!(importer.status(b"ab", 7).unwrap(), Some(other), "the end of one import is not that of another");
+    importer.end(b"ab").unwrap();
+    assert!(matches!(importer.status(b"", 0), Err(Error::EmptyName { .. })));
+    assert!(matches!(importer.status(&[b'x'; 65], 0), Err(Error::TooLong { .. })));
+    settle(&db);
+    assert_eq!(db.check().unwrap().nodes, 20);
+}
+
+#[test]
+fn a_refused_batch_leaves_nothing() {
+    let db = open(&SimDisk::new());
+    let sets = names(&db);
+    let importer = importer(&db);
+    let (nodes, _) = importer.nodes(b"a", 0, some_nodes(sets, 10)).unwrap();
+    let good = |row: u64| nodes.node(row).unwrap();
+    let stale = NodeId::new(good(3).slot(), FRESH_GENERATION + 1);
+    let never = NodeId::new(NodeSlot(1 << 40), 0);
+    for bad in [stale, never] {
+        for ends in [[good(1), bad], [bad, good(1)]] {
+            let rows = EdgeBatch {
+                starts: vec![good(0), ends[0]],
+                ends: vec![good(2), ends[1]],
+                types: vec![TypeId(0); 2],
+                columns: vec![Column { key: KeyId(0), values: vec![Value::Int(1); 2] }],
+            };
+            let refused = importer.edges(b"a", 1, rows);
+            assert!(matches!(refused, Err(Error::NodeNotFound(id)) if id == bad), "{refused:?}");
+        }
+    }
+    let uneven = EdgeBatch { starts: vec![good(0)], ..EdgeBatch::default() };
+    assert!(matches!(importer.edges(b"a", 1, uneven), Err(Error::UnevenBatch(_))));
+    let mut twice = some_nodes(sets, 4);
+    twice.columns[1].key = twice.columns[0].key;
+    assert!(matches!(importer.nodes(b"a", 1, twice), Err(Error::UnevenBatch(_))));
+    let unknown = NodeBatch { label_sets: vec![LabelSetId(99)], columns: Vec::new() };
+    assert!(matches!(importer.nodes(b"a", 1, unknown), Err(Error::UnevenBatch(_))));
+    let map = NodeBatch {
+        label_sets: vec![sets[0]],
+        columns: vec![Column { key: KeyId(0), values: vec![Value::Map(BTreeMap::new())] }],
+    };
+    assert!(matches!(importer.nodes(b"a", 1, map), Err(Error::UnsupportedValue(_))));
+    assert_eq!(importer.status(b"a", 1).unwrap(), None);
+    settle(&db);
+    let report = db.check().unwrap();
+    assert_eq!((report.nodes, report.edges, report.problems), (10, 0, Vec::new()));
+    assert_eq!(db.snapshot().unwrap().degree(good(0), graphite_graph::Direction::Out, None).unwrap(), 0);
+    let (empty, _) = importer.nodes(b"a", 2, NodeBatch::default()).unwrap();
+    assert_eq!(empty.count(), 0);
+}

@@ -1,0 +1,81 @@
+//! One client's socket, shared by the reactor and whichever worker answers.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use crate::events::{Event, Events};
+use crate::outbox::{Outbox, Sent, Slot};
+
+/// Who is at the other end, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// A connection. Closed when the last holder drops it.
+#[derive(Debug)]
+pub struct Connection {
+    // Constant after construction.
+    /// The session's number.
+    pub session: u64,
+    /// The socket, in nonblocking mode.
+    pub stream: UnixStream,
+    // Synchronise themselves.
+    /// What waits for the client.
+    pub outbox: Outbox,
+    /// Whether the reactor wants to know when a commit of this session has become visible.
+    awaits_visible: AtomicBool,
+}
+
+impl Connection {
+    /// A connection that was accepted.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(session: u64, stream: UnixStream) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        Ok(Connection { session, stream, outbox: Outbox::default(), awaits_visible: AtomicBool::new(false) })
+    }
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn peer(&self) -> io::Result<Peer> {
+        let found = getsockopt(&self.stream, PeerCredentials)?;
+        Ok(Peer { pid: u32::try_from(found.pid()).unwrap_or(0), uid: found.uid() })
+    }
+
+    /// Sends what waits, and tells the reactor if the client has stopped reading.
+    pub fn send(&self, events: &Events) {
+        if self.outbox.send(&self.stream) == Sent::BlockedNow {
+            events.post(Event::Blocked { session: self.session });
+        }
+    }
+
+    /// Adds a parked reply and sends it: right here if `leader` (who parked it) is this thread, else on the reactor,
+    /// so that whoever led a sync for many goes on with the next.
+    pub fn answer_parked(self: &std::sync::Arc<Self>, slot: Slot, frame: Vec<u8>, leader: ThreadId, events: &Events) {
+        self.outbox.fill(slot, frame);
+        if self.awaits_visible.swap(false, Ordering::SeqCst) {
+            events.post(Event::Visible { session: self.session });
+        }
+        if thread::current().id() == leader {
+            self.send(events);
+        } else {
+            events.post(Event::Send { connection: self.clone() });
+        }
+    }
+
+    /// From now on the reactor is told when a commit of this session has become visible, once.
+    pub fn await_visible(&self) {
+        self.awaits_visible.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,205 @@
+//! The import methods: batches that go into pages without a write set.
+//!
+//! A batch is decoded, its names are looked up, and the facade's importer writes it as one group. The importer keeps
+//! what each batch was given under the import's name, so a batch that comes again gets the answer that it got before.
+
+use graphite_graph::import::{self, Column, EdgeBatch, Imported, NodeBatch};
+use graphite_graph::{EdgeId, GraphDb, LabelSetId, NodeId, TypeId};
+use graphite_protocol as wire;
+use graphite_protocol::message::write_response;
+use graphite_protocol::messages::{
+    IdRange, ImportBegin, ImportBeginReply, ImportEdges, ImportEnd, ImportEndReply, ImportNodes, ImportReply,
+    ImportStatus, ImportStatusReply,
+};
+use graphite_protocol::{ErrorCode, Token, Wire, WireError};
+use graphite_store::{Lsn, PageReader};
+
+use crate::shared::Shared;
+use crate::{convert, errors};
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum ImportWork {
+    /// Begin one, or go on with it.
+    Begin(ImportBegin),
+    /// A batch of nodes.
+    Nodes(ImportNodes),
+    /// A batch of edges.
+    Edges(ImportEdges),
+    /// What became of a batch.
+    Status(ImportStatus),
+    /// It is over.
+    End(ImportEnd),
+}
+
+type Result<T> = std::result::Result<T, WireError>;
+
+fn graph<T>(result: graphite_graph::Result<T>) -> Result<T> {
+    result.map_err(|error| errors::of_graph(&error))
+}
+
+impl ImportWork {
+    /// Whether it has to have the writer's turn.
+    pub fn needs_turn(&self) -> bool {
+        matches!(self, ImportWork::Nodes(_) | ImportWork::Edges(_) | ImportWork::End(_))
+    }
+
+    /// Does it; returns the answer, and the commit that it rests on.
+    pub(crate) fn run(self, msgid: u32, shared: &Shared) -> Result<(Vec<u8>, Option<Lsn>)> {
+        let db = &shared.db;
+        let bytes_max = shared.frame_bytes_max();
+        let frame = |reply: &dyn WriteReply| {
+            let mut frame = Vec::new();
+            reply.write_to(&mut frame, msgid, bytes_max);
+            frame
+        };
+        Ok(match self {
+            ImportWork::Begin(begin) => (frame(&begin_import(db, &begin)?), None),
+            ImportWork::Status(status) => {
+                let pin = graph(db.snapshot())?;
+                let found = graph(import::status(pin.reader(), status.import.as_bytes(), status.batch))?;
+                let ids = found.map(ids).unwrap_or_default();
+                (frame(&ImportStatusReply { done: found.is_some(), ids }), None)
+            }
+            ImportWork::Nodes(batch) => {
+                batch.nodes.check()?;
+                check_order(db, &batch.import, batch.batch)?;
+                let rows = nodes(db, batch.nodes)?;
+                let importer = db.import(graph(db.try_writer_turn())?);
+                let (imported, lsn) = graph(importer.nodes(batch.import.as_bytes(), batch.batch, rows))?;
+                (frame(&ImportReply { ids: ids(imported) }), Some(lsn))
+            }
+            ImportWork::Edges(batch) => {
+                batch.edges.check()?;
+                check_order(db, &batch.import, batch.batch)?;
+                let rows = edges(db, batch.edges)?;
+                let importer = db.import(graph(db.try_writer_turn())?);
+                let (imported, lsn) = graph(importer.edges(batch.import.as_bytes(), batch.batch, rows))?;
+                (frame(&ImportReply { ids: ids(imported) }), Some(lsn))
+            }
+            ImportWork::End(end) => {
+                let reply = count(db, &end.import)?;
+                let importer = db.import(graph(db.try_writer_turn())?);
+                let lsn = graph(importer.end(end.import.as_bytes()))?;
+                (frame(&reply), Some(lsn))
+            }
+        })
+    }
+}
+
+/// A reply of whatever type.
+trait WriteReply {
+    fn write_to(&self, out: &mut Vec<u8>, msgid: u32, bytes_max: usize);
+}
+
+impl<T: Wire> WriteReply for T {
+    fn write_to(&self, out: &mut Vec<u8>, msgid: u32, bytes_max: usize) {
+        write_response(out, msgid, self, bytes_max);
+    }
+}
+
+fn begin_import(db: &GraphDb, begin: &ImportBegin) -> Result<ImportBeginReply> {
+    let pin = graph(db.snapshot())?;
+    let next = next_batch(pin.reader(), &begin.import)?;
+    if next > 0 && !begin.resume {
+        let message = "an import of this name has begun already; resume it, or pick another name";
+        return Err(WireError::new(ErrorCode::ImportExists, message));
+    }
+    Ok(ImportBeginReply { next })
+}
+
+/// The first batch that has not arrived. They arrive in order, so it is found by halving.
+fn next_batch<R: PageReader>(pages: &R, import: &Token) -> Result<u64> {
+    let arrived = |batch: u64| Ok::<_, WireError>(graph(import::status(pages, import.as_bytes(), batch))?.is_some());
+    let mut above = 1;
+    while arrived(above - 1)? {
+        above *= 2;
+    }
+    let mut below = above / 2;
+    while below + 1 < above {
+        let middle = below + (above - below) / 2;
+        if arrived(middle - 1)? {
+            below = middle;
+        } else {
+            above = middle;
+        }
+    }
+    Ok(below)
+}
+
+/// Batches are applied in order, so that one number says how far an import came.
+fn check_order(db: &GraphDb, import: &Token, batch: u64) -> Result<()> {
+    let Some(before) = batch.checked_sub(1) else { return Ok(()) };
+    // The batch before may not be durable yet, and this one will be durable after it.
+    let pin = db.store().pin();
+    if graph(import::status(&pin, import.as_bytes(), before))?.is_none() {
+        let message = format!("batch {batch} came before batch {before}; batches are numbered from 0 and come in order");
+        return Err(WireError::new(ErrorCode::BadRequest, message));
+    }
+    Ok(())
+}
+
+fn ids(imported: Imported) -> Vec<IdRange> {
+    let first = match imported {
+        Imported::Nodes { first, .. } => NodeId::new(first, import::FRESH_GENERATION).0,
+        Imported::Edges { first, .. } => EdgeId::new(first, import::FRESH_GENERATION).0,
+    };
+    match imported.count() {
+        0 => Vec::new(),
+        count => vec![IdRange { first, count }],
+    }
+}
+
+/// What an import made: one look for each batch.
+fn count(db: &GraphDb, name: &Token) -> Result<ImportEndReply> {
+    let pin = db.store().pin();
+    let mut reply = ImportEndReply { batches: 0, nodes: 0, edges: 0 };
+    while let Some(imported) = graph(import::status(&pin, name.as_bytes(), reply.batches))? {
+        reply.batches += 1;
+        match imported {
+            Imported::Nodes { count, .. } => reply.nodes += count,
+            Imported::Edges { count, .. } => reply.edges += count,
+        }
+    }
+    if reply.batches == 0 {
+        return Err(WireError::new(ErrorCode::ImportNotFound, "there is no import of this name"));
+    }
+    Ok(reply)
+}
+
+fn columns(db: &GraphDb, columns: Vec<wire::Column>) -> Result<Vec<Column>> {
+    columns
+        .into_iter()
+        .map(|column| Ok(Column { key: graph(db.key_id_or_create(&column.key))?, values: convert::column(column.data)? }))
+        .collect()
+}
+
+/// The element of each place. Places were checked.
+fn places<T: Copy>(of: &[T], places: &[u32]) -> Result<Vec<T>> {
+    let at = |place: &u32| of.get(*place as usize).copied();
+    let found: Option<Vec<T>> = places.iter().map(at).collect();
+    found.ok_or_else(|| WireError::new(ErrorCode::BadRequest, "a row names a label set or type that is not there"))
+}
+
+fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
+    let mut sets: Vec<LabelSetId> = Vec::with_capacity(batch.label_sets.len());
+    for names in &batch.label_sets {
+        let mut labels = names.iter().map(|name| graph(db.label_id_or_create(name))).collect::<Result<Vec<_>>>()?;
+        labels.sort_unstable();
+        labels.dedup();
+        sets.push(graph(db.label_set_or_create(&labels))?);
+    }
+    Ok(NodeBatch { label_sets: places(&sets, &batch.labels.0)?, columns: columns(db, batch.columns)? })
+}
+
+fn edges(db: &GraphDb, batch: wire::messages::EdgeBatch) -> Result<EdgeBatch> {
+    let types: Vec<TypeId> =
+        batch.types.iter().map(|name| graph(db.type_id_or_create(name))).collect::<Result<_>>()?;
+    let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
+    Ok(EdgeBatch {
+        starts: ids(batch.starts.0),
+        ends: ids(batch.ends.0),
+        types: places(&types, &batch.edge_types.0)?,
+        columns: columns(db, batch.columns)?,
+    })
+}

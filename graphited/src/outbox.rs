@@ -1,0 +1,305 @@
+//! What is on its way to a client: bytes in the order in which they are sent, and replies that wait for an earlier
+//! one.
+//!
+//! 1. Frames never interleave: whoever adds one adds all of it, under one lock.
+//! 2. Replies of ordered requests leave in the order of their [`Slot`]s. A slot is taken when the request is executed;
+//!    a reply that is ready while an earlier one is parked waits in its slot.
+//! 3. Any thread may add and send. The bytes are sent at once if the socket takes them; what it does not take is sent
+//!    by the reactor when the socket has room again.
+//! 4. Nothing blocks: the socket is in nonblocking mode.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// An empty buffer past this gives its memory back.
+const KEEP_BYTES: usize = 64 << 10;
+
+/// The place of a reply among those of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u64);
+
+/// How a sending ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything that may leave has left.
+    All,
+    /// The socket is full.
+    Blocked,
+    /// The socket is full, and was not before.
+    BlockedNow,
+    /// The other side is gone.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// Bytes of `bytes` that were sent.
+    sent: usize,
+    /// Replies from slot `first` on; `None` is parked.
+    slots: VecDeque<Option<Vec<u8>>>,
+    first: u64,
+    /// Bytes of the replies in `slots`.
+    held_bytes: usize,
+    is_blocked: bool,
+    is_gone: bool,
+    /// Bytes that ever left.
+    progress: u64,
+}
+
+/// The outbox of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    /// Bytes that wait, in order or held: for a look without the lock.
+    waiting: AtomicUsize,
+    /// Parked replies and those behind them.
+    parked: AtomicUsize,
+}
+
+impl Outbox {
+    /// Every change of the queue is complete before anything in it can panic.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, queue: &Queue) {
+        self.waiting.store(queue.bytes.len() - queue.sent + queue.held_bytes, Ordering::Release);
+        self.parked.store(queue.slots.len(), Ordering::Release);
+    }
+
+    /// Bytes that wait for the client.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Replies that may not leave yet.
+    pub fn parked(&self) -> usize {
+        self.parked.load(Ordering::Acquire)
+    }
+
+    /// Bytes that ever left: for whoever wants to see whether the client reads.
+    pub fn progress(&self) -> u64 {
+        self.lock().progress
+    }
+
+    /// Adds frames that overtake parked replies.
+    pub fn add(&self, frames: &[u8]) {
+        let mut queue = self.lock();
+        queue.append(frames);
+        self.publish(&queue);
+    }
+
+    /// Takes a slot for a reply that comes later.
+    pub fn reserve(&self) -> Slot {
+        let mut queue = self.lock();
+        queue.slots.push_back(None);
+        self.publish(&queue);
+        Slot(queue.first + queue.slots.len() as u64 - 1)
+    }
+
+    /// Adds the reply of a slot.
+    pub fn fill(&self, slot: Slot, frame: Vec<u8>) {
+        let mut queue = self.lock();
+        let Some(index) = slot.0.checked_sub(queue.first).and_then(|index| usize::try_from(index).ok()) else {
+            return;
+        };
+        queue.held_bytes += frame.len();
+        if let Some(place) = queue.slots.get_mut(index) {
+            *place = Some(frame);
+        }
+        queue.release();
+        self.publish(&queue);
+    }
+
+    /// Adds a reply behind all earlier ones, without a copy if nothing waits.
+    pub fn add_in_order(&self, frame: Vec<u8>) {
+        let mut queue = self.lock();
+        queue.held_bytes += frame.len();
+        queue.slots.push_back(Some(frame));
+        queue.release();
+        self.publish(&queue);
+    }
+
+    /// Adds replies, copied, behind all earlier ones.
+    pub fn copy_in_order(&self, frames: &[u8]) {
+        let mut queue = self.lock();
+        if queue.slots.is_empty() {
+            queue.append(frames);
+        } else {
+            queue.held_bytes += frames.len();
+            queue.slots.push_back(Some(frames.to_owned()));
+        }
+        self.publish(&queue);
+    }
+
+    /// Sends what the socket takes.
+    pub fn send(&self, mut socket: impl Write) -> Sent {
+        let mut queue = self.lock();
+        let result = queue.send(&mut socket);
+        self.publish(&queue);
+        result
+    }
+
+    /// The client is gone: forgets everything, and takes nothing any more.
+    pub fn close(&self) {
+        let mut queue = self.lock();
+        queue.is_gone = true;
+        queue.bytes = Vec::new();
+        queue.sent = 0;
+        // Slots stay, so that replies that come later find theirs.
+        queue.slots.iter_mut().flatten().for_each(|frame| *frame = Vec::new());
+        queue.held_bytes = 0;
+        self.publish(&queue);
+    }
+}
+
+impl Queue {
+    fn append(&mut self, frames: &[u8]) {
+        if !self.is_gone {
+            self.bytes.extend_from_slice(frames);
+        }
+    }
+
+    /// Moves replies whose turn it is.
+    fn release(&mut self) {
+        while let Some(Some(_)) = self.slots.front() {
+            let Some(Some(frame)) = self.slots.pop_front() else { return };
+            self.first += 1;
+            self.held_bytes = self.held_bytes.saturating_sub(frame.len());
+            if self.is_gone {
+                continue;
+            }
+            if self.bytes.is_empty() {
+                self.bytes = frame;
+            } else {
+                self.bytes.extend_from_slice(&frame);
+            }
+        }
+    }
+
+    fn send(&mut self, socket: &mut impl Write) -> Sent {
+        while self.sent < self.bytes.len() {
+            match socket.write(&self.bytes[self.sent..]) {
+                Ok(0) => return self.gone(),
+                Ok(count) => {
+                    self.sent += count;
+                    self.progress += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.tidy();
+                    let was_blocked = std::mem::replace(&mut self.is_blocked, true);
+                    return if was_blocked { Sent::Blocked } else { Sent::BlockedNow };
+                }
+                Err(_) => return self.gone(),
+            }
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        self.is_blocked = false;
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+        }
+        if self.is_gone { Sent::Gone } else { Sent::All }
+    }
+
+    /// Drops what was sent, once that is most of it.
+    fn tidy(&mut self) {
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn gone(&mut self) -> Sent {
+        self.is_gone = true;
+        self.bytes.clear();
+        self.sent = 0;
+        Sent::Gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that takes so many bytes.
+    struct Narrow {
+        room: usize,
+        got: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = bytes.len().min(self.room).min(3);
+            self.room -= count;
+            self.got.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_slots() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 100, got: Vec::new() };
+        outbox.copy_in_order(b"a");
+        let first = outbox.reserve();
+        let second = outbox.reserve();
+        outbox.add_in_order(b"d".to_vec());
+        outbox.add(b"!");
+        assert_eq!(outbox.send(&mut socket), Sent::All);
+        assert_eq!(socket.got, b"a!", "what overtakes, overtakes");
+        outbox.fill(second, b"c".to_vec());
+        assert_eq!(outbox.waiting_bytes(), 2);
+        assert_eq!(outbox.send(&mut socket), Sent::All);
+        assert_eq!(socket.got, b"a!");
+        assert_eq!(outbox.parked(), 3);
+        outbox.fill(first, b"b".to_vec());
+        outbox.send(&mut socket);
+        assert_eq!(socket.got, b"a!bcd");
+        assert_eq!((outbox.parked(), outbox.waiting_bytes(), outbox.progress()), (0, 0, 5));
+        outbox.add_in_order(b"e".to_vec());
+        outbox.send(&mut socket);
+        assert_eq!(socket.got, b"a!bcde");
+    }
+
+    #[test]
+    fn a_full_socket_is_told_once_and_goes_on_where_it_was() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 4, got: Vec::new() };
+        outbox.add(b"0123456789");
+        assert_eq!(outbox.send(&mut socket), Sent::BlockedNow);
+        assert_eq!(outbox.send(&mut socket), Sent::Blocked);
+        assert_eq!(outbox.waiting_bytes(), 6);
+        socket.room = 2;
+        outbox.add(b"ab");
+        assert_eq!(outbox.send(&mut socket), Sent::Blocked);
+        socket.room = 100;
+        assert_eq!(outbox.send(&mut socket), Sent::All);
+        assert_eq!(socket.got, b"0123456789ab");
+    }
+
+    #[test]
+    fn a_closed_outbox_keeps_nothing() {
+        let outbox = Outbox::default();
+        let slot = outbox.reserve();
+        outbox.copy_in_order(b"held");
+        outbox.close();
+        assert_eq!(outbox.waiting_bytes(), 0);
+        outbox.fill(slot, b"late".to_vec());
+        outbox.add(b"later");
+        let mut socket = Narrow { room: 100, got: Vec::new() };
+        assert_eq!(outbox.send(&mut socket), Sent::Gone);
+        assert!(socket.got.is_empty());
+        assert_eq!((outbox.waiting_bytes(), outbox.parked()), (0, 0));
+    }
+}

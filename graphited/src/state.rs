@@ -1,0 +1,128 @@
+//! What a session has open: its transaction and its cursors. It travels: the reactor has it while the session rests,
+//! and the worker that runs its statement while it does not. So nobody ever waits for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use graphite_graph::{Snapshot, Transaction};
+use graphite_protocol::messages::Mode;
+use graphite_protocol::{ErrorCode, WireError};
+use rustc_hash::FxHashMap;
+
+use crate::plans::Prepared;
+use crate::rows::Rows;
+
+/// A transaction that spans several statements.
+#[derive(Debug)]
+pub enum Open {
+    /// Reads, all from one snapshot.
+    Read(Box<HeldSnapshot>),
+    /// Reads and changes, in the writer's turn.
+    Write(Box<Transaction>),
+    /// It failed and was rolled back already; it still has to be ended by the client.
+    Failed(WireError),
+}
+
+/// A snapshot, for those who print what they hold.
+pub struct HeldSnapshot(pub Snapshot);
+
+impl std::fmt::Debug for HeldSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot({:?})", self.0.reader().lsn())
+    }
+}
+
+/// What the reactor knows of a transaction while its state is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionInfo {
+    /// Its number.
+    pub id: u64,
+    /// What it may do.
+    pub mode: Mode,
+    /// When it began.
+    pub since: Instant,
+    /// What its snapshot sees.
+    pub snapshot_lsn: Option<u64>,
+}
+
+/// Where the rows of a cursor come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A snapshot of its own.
+    Own(Box<HeldSnapshot>),
+    /// The session's transaction.
+    Transaction,
+    /// Nowhere: they are all there.
+    Complete,
+}
+
+/// A cursor.
+#[derive(Debug)]
+pub struct OpenCursor {
+    /// The rows that are left.
+    pub rows: Rows,
+    /// Where they come from.
+    pub source: Source,
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// When it was used last.
+    pub used: Instant,
+}
+
+/// What a session has open.
+#[derive(Debug, Default)]
+pub struct SessionState {
+    /// The transaction, if the client began one.
+    pub transaction: Option<Open>,
+    /// Its number and so on, as long as the client has not ended it.
+    pub info: Option<TransactionInfo>,
+    /// By number.
+    pub cursors: FxHashMap<u64, OpenCursor>,
+    /// Cursors ever opened.
+    pub last_cursor: u64,
+}
+
+impl SessionState {
+    /// Whether it holds the writer's turn.
+    pub fn writes(&self) -> bool {
+        matches!(self.transaction, Some(Open::Write(_)))
+    }
+
+    /// The error of a transaction that failed.
+    pub fn failed(&self) -> Option<&WireError> {
+        if let Some(Open::Failed(error)) = &self.transaction { Some(error) } else { None }
+    }
+
+    /// A statement that makes rows may leave some to a cursor only if there is room for one.
+    ///
+    /// # Errors
+    /// `too-many-requests`.
+    pub fn check_cursors(&self, cursors_max: usize) -> Result<(), WireError> {
+        if self.cursors.len() < cursors_max {
+            return Ok(());
+        }
+        let message = format!("the session has {} cursors open, and may have no more; close some", self.cursors.len());
+        Err(WireError::new(ErrorCode::TooManyRequests, message))
+    }
+
+    /// The number of the next cursor.
+    pub fn next_cursor(&self) -> u64 {
+        self.last_cursor + 1
+    }
+
+    /// Keeps the rows that are left, as the next cursor.
+    pub fn keep(&mut self, rows: Rows, source: Source, prepared: Arc<Prepared>) {
+        self.last_cursor += 1;
+        self.cursors.insert(self.last_cursor, OpenCursor { rows, source, prepared, used: Instant::now() });
+    }
+
+    /// Closes the cursors that read from the transaction.
+    pub fn close_transaction_cursors(&mut self) {
+        self.cursors.retain(|_, cursor| !matches!(cursor.source, Source::Transaction));
+    }
+
+    /// Whether dropping it may take a while: snapshots that were held long leave old versions to be pruned.
+    pub fn is_heavy(&self) -> bool {
+        self.transaction.is_some() || !self.cursors.is_empty()
+    }
+}
