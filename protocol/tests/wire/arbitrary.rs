@@ -14,7 +14,7 @@ pub(crate) fn string() -> impl Strategy<Value = String> {
 }
 
 fn pairs_of<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<(String, T)>> {
-    btree_map(string(), value, 0..20).prop_map(|map| map.into_iter().collect())
+    btree_map(string(), value, 0..5).prop_map(|map| map.into_iter().collect())
 }
 
 fn scalar() -> BoxedStrategy<Value> {

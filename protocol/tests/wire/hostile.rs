@@ -318,7 +318,7 @@ fn envelopes_of_other_shapes_are_refused() {
 
 #[test]
 fn the_asker_is_known_even_of_a_broken_request() {
-    assert_eq!(message::request_msgid(b"\x94\x00\x2a\x07"), Some(42));
+    assert_eq!(message::request_msgid(b"\x94\x00\x2a\x07\x80"), Some(42));
     assert_eq!(message::request_msgid(b"\x94\x01\x2a\xc0\x80"), None);
     assert_eq!(message::request_msgid(b"\x94\x00"), None);
 }

@@ -92,7 +92,7 @@ impl SimDisk {
     }
 
     /// Number of operations in this life: calls of write, sync, set_len, reserve, sync_dir, and of create, rename
-    /// and remove where they found what they need. Reads are not counted, nor is what came after the crash.
+    /// and remove where they found what they need. Not counted: reads, empty writes, and what came after the crash.
     pub fn ops(&self) -> u64 {
         self.life().operations
     }
