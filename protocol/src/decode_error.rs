@@ -81,12 +81,26 @@ pub enum DecodeErrorKind {
 }
 
 /// Bytes that were refused: why, and in which field.
+///
+/// Boxed, so that the results of the many small reads that make up a message fit into registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeError {
+pub struct DecodeError(Box<Refusal>);
+
+/// What a [`DecodeError`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
     /// Why.
     pub kind: DecodeErrorKind,
     /// The field, from the outermost inwards: `plan.pipelines[0][2].key`; empty at the top.
     pub path: String,
+}
+
+impl std::ops::Deref for DecodeError {
+    type Target = Refusal;
+
+    fn deref(&self) -> &Refusal {
+        &self.0
+    }
 }
 
 impl DecodeError {
@@ -94,7 +108,7 @@ impl DecodeError {
     #[cold]
     pub fn within(mut self, field: &str) -> DecodeError {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{field}{dot}{path}", path = self.path);
+        self.0.path = format!("{field}{dot}{path}", path = self.path);
         self
     }
 
@@ -114,7 +128,7 @@ impl DecodeError {
 impl From<DecodeErrorKind> for DecodeError {
     #[cold]
     fn from(kind: DecodeErrorKind) -> DecodeError {
-        DecodeError { kind, path: String::new() }
+        DecodeError(Box::new(Refusal { kind, path: String::new() }))
     }
 }
 

@@ -40,7 +40,7 @@ mod wire;
 
 pub use columns::{Bitmap, Column, ColumnData, Packed, StringColumn};
 pub use decode::{Decoder, Kind};
-pub use decode_error::{DecodeError, DecodeErrorKind};
+pub use decode_error::{DecodeError, DecodeErrorKind, Refusal};
 pub use encode::{Encoder, ExtMark, ListMark};
 pub use error::{ErrorCode, WireError};
 pub use frame::{FrameError, FrameReader};

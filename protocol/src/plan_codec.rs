@@ -22,6 +22,9 @@ macro_rules! steps {
         }
 
         impl Step {
+            /// Names of all steps.
+            pub const OPS: &'static [&'static str] = &[$($op,)*];
+
             /// The step's name on the wire.
             pub fn op(&self) -> &'static str {
                 match self {

@@ -203,10 +203,29 @@ impl Inner {
         self.cache.dirty_pages() * PAGE_BYTES > self.cache.bytes_max() / 2
     }
 
-    pub(crate) fn wants_checkpoint(&self) {
-        if self.threads.running() && self.checkpoint_is_due() {
+    /// Called after each commit: wakes the threads that something is due for.
+    pub(crate) fn wake_threads(&self) {
+        if !self.threads.running() {
+            return;
+        }
+        if self.checkpoint_is_due() {
             self.threads.wake_checkpointer();
         }
+        if self.next_segment_is_due() {
+            self.threads.wake_to_prepare();
+        }
+    }
+
+    fn next_segment_is_due(&self) -> bool {
+        let ahead =
+            self.log.segments.prepared_end().unwrap_or_default().0.saturating_sub(self.log.end().end.0);
+        ahead < self.log.segments.payload() / 2
+    }
+
+    /// Prepares the segment after the current one, so that no commit has to wait for it.
+    pub(crate) fn prepare_ahead(&self) -> Result<()> {
+        let end = self.log.end().end;
+        self.log.segments.prepare(end, Lsn(end.0 + self.log.segments.payload()))
     }
 
     /// Writes dirty pages while they keep the cache above its limit.

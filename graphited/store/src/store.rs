@@ -377,7 +377,6 @@ impl Inner {
     /// own commit and no longer, if there is a thread that can go on.
     pub(crate) fn lead_sync(&self) {
         self.lead_while(|| !self.threads.wake_log());
-        self.threads.log_moved();
     }
 
     /// Syncs until nothing is pending.
@@ -413,6 +412,7 @@ impl Inner {
         }
         self.visible_changed.notify_all();
         self.prune(prunable);
+        self.threads.log_moved();
     }
 
     /// Blocks for a moment, or until the visible LSN moves.

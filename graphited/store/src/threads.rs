@@ -1,6 +1,7 @@
 //! The two threads that a daemon adds to the engine: one for the log, one for checkpoints.
 //!
-//! The log thread goes on with syncs where a worker that led one leaves off, and lets an idle log mark its end. The
+//! The log thread goes on with syncs where a worker that led one leaves off, makes the next segment ready before it is
+//! needed, and lets an idle log mark its end. The
 //! checkpointer works when woken. Both sleep without a timer while nothing happens.
 
 use std::thread::{self, JoinHandle};
@@ -36,6 +37,7 @@ struct Shared {
 struct Wanted {
     flush: bool,
     activity: bool,
+    prepare: bool,
     checkpoint: bool,
     stop: bool,
 }
@@ -82,6 +84,15 @@ impl Threads {
         }
     }
 
+    /// Asks the log thread to make the next segment ready.
+    pub(crate) fn wake_to_prepare(&self) {
+        let mut wanted = self.shared.wanted.lock();
+        if !wanted.prepare {
+            wanted.prepare = true;
+            self.shared.log_woken.notify_one();
+        }
+    }
+
     pub(crate) fn wake_checkpointer(&self) {
         let mut wanted = self.shared.wanted.lock();
         if !wanted.checkpoint {
@@ -110,19 +121,25 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
     loop {
         let mut wanted = shared.wanted.lock();
         shared.log_sleeps.store(sleep_for == FOR_EVER, Ordering::Relaxed);
-        if !(wanted.flush || wanted.activity || wanted.stop) {
+        if !(wanted.flush || wanted.activity || wanted.prepare || wanted.stop) {
             wanted = wait_timeout(&shared.log_woken, wanted, sleep_for);
         }
         if wanted.stop {
             return;
         }
         let (flush, activity) = (std::mem::take(&mut wanted.flush), std::mem::take(&mut wanted.activity));
+        let prepare = wanted.prepare;
         drop(wanted);
         let Some(inner) = inner() else { return };
+        if prepare {
+            // If there is no room, the commit that needs it will say so.
+            let _ = inner.prepare_ahead();
+            shared.wanted.lock().prepare = false;
+        }
         if flush {
             inner.lead_all_syncs();
             sleep_for = IDLE;
-        } else if activity || inner.log.moved_since_asked() {
+        } else if prepare || activity || inner.log.moved_since_asked() {
             sleep_for = IDLE;
         } else {
             // A failure has poisoned the database by now, and everyone is told.

@@ -306,7 +306,7 @@ impl Turn<'_> {
         assert_eq!(appended, lsn, "only the applier appends");
         self.applier.buffer = buffer;
         self.done = true;
-        self.inner.wants_checkpoint();
+        self.inner.wake_threads();
         Ok(lsn)
     }
 

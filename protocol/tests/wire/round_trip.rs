@@ -128,19 +128,9 @@ fn floats_keep_their_bits() {
 #[test]
 fn integers_at_the_ends_of_their_range() {
     for int in [i64::MIN, -32_769, -129, -33, -32, -1, 0, 127, 128, 65_536, 1 << 32, i64::MAX] {
-        assert_eq!(decode::<Value>(&encode(&int.into_value())), Value::Int(int));
+        assert_eq!(decode::<Value>(&encode(&Value::Int(int))), Value::Int(int));
     }
     assert_eq!(decode::<u64>(&encode(&u64::MAX)), u64::MAX);
-}
-
-trait IntoValue {
-    fn into_value(self) -> Value;
-}
-
-impl IntoValue for i64 {
-    fn into_value(self) -> Value {
-        Value::Int(self)
-    }
 }
 
 #[test]

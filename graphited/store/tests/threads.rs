@@ -1,0 +1,100 @@
+//! The store with its threads, as a daemon runs it: many writers at once, checkpoints and log recycling under way.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use graphite_store::clock::RealClock;
+use graphite_store::disk::{RealDisk, SimDisk};
+use graphite_store::{PageKind, PageReader, PageWriter, Store, StoreOptions};
+use support::{PATH, options};
+
+#[test]
+fn writers_readers_and_checkpoints_together_keep_every_promise() {
+    let disk = SimDisk::new();
+    let store =
+        Store::open(Arc::new(disk.clone()), Arc::new(RealClock::default()), Path::new(PATH), options())
+            .unwrap();
+    store.start_threads();
+    let mut turn = store.turn().unwrap();
+    let pages: Vec<_> = (0..4).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
+    store.wait_visible(turn.commit().unwrap()).unwrap();
+    let acknowledged = AtomicU64::new(0);
+    let writers = 4;
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let (store, pages, acknowledged) = (&store, &pages, &acknowledged);
+            scope.spawn(move || {
+                for k in 0..400u64 {
+                    // All pages get the same new sum, and one more page comes and goes.
+                    let mut turn = store.turn().unwrap();
+                    let sum = turn.state(support::COUNTER).unwrap() + 1;
+                    turn.set_state(support::COUNTER, sum).unwrap();
+                    for &page in pages {
+                        turn.page_mut(page).unwrap().body_mut()[..8].copy_from_slice(&sum.to_le_bytes());
+                    }
+                    let extra = turn.allocate(PageKind::Record).unwrap();
+                    if k % 4 != 0 {
+                        turn.free(extra).unwrap();
+                    }
+                    let lsn = turn.commit().unwrap();
+                    if (k + writer) % 3 == 0 {
+                        store.wait_visible(lsn).unwrap();
+                        acknowledged.fetch_max(sum, Ordering::SeqCst);
+                    } else {
+                        store.when_visible(lsn, |answer| answer.unwrap());
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut last = 0;
+            while last < writers * 400 {
+                let told = acknowledged.load(Ordering::SeqCst);
+                let snapshot = store.snapshot().unwrap();
+                let sum = snapshot.state(support::COUNTER).unwrap();
+                assert!(sum >= told && sum >= last);
+                for &page in &pages {
+                    let found = snapshot.page(page).unwrap();
+                    assert_eq!(found.body()[..8], sum.to_le_bytes());
+                }
+                last = sum;
+                store.flush().unwrap();
+            }
+        });
+    });
+    let status = store.status();
+    assert!(status.checkpoints > 0, "the log is small enough for the checkpointer to have had to work");
+    assert!(status.wal_bytes <= status.wal_bytes_max + 64 * 1024);
+    store.close().unwrap();
+    drop(store);
+    let store = Store::open(
+        Arc::new(disk.process_crash()),
+        Arc::new(RealClock::default()),
+        Path::new(PATH),
+        options(),
+    )
+    .unwrap();
+    assert_eq!(store.snapshot().unwrap().state(support::COUNTER).unwrap(), writers * 400);
+}
+
+#[test]
+fn a_real_disk_keeps_what_was_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("real.graphite");
+    for life in 1..=3u64 {
+        let options = StoreOptions { wal_bytes: 1 << 20, ..options() };
+        let store = Store::open(Arc::new(RealDisk), Arc::new(RealClock::default()), &path, options).unwrap();
+        assert_eq!(store.snapshot().unwrap().state(support::COUNTER).unwrap(), life - 1);
+        store.start_threads();
+        let mut turn = store.turn().unwrap();
+        turn.set_state(support::COUNTER, life).unwrap();
+        store.wait_visible(turn.commit().unwrap()).unwrap();
+        if life == 2 {
+            store.close().unwrap();
+        }
+    }
+}
