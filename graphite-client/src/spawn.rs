@@ -2,8 +2,9 @@
 //!
 //! 1. It is in a session of its own, with standard input from `/dev/null` and output to `PATH.log`, so neither a
 //!    closed terminal nor Ctrl-C reaches it.
-//! 2. It inherits four descriptors and no more: those three, and the pipe on which it says READY or why not.
-//!    All others of this crate are closed on exec.
+//! 2. It inherits four descriptors and no more: those three, and the pipe on which it says READY or why not. All
+//!    others are closed, also those that the program itself let be inherited: a daemon that outlives it would
+//!    keep pipes open whose readers wait for their end.
 //! 3. Variables that tell a service about its manager are not passed on: they were meant for the starter.
 
 use std::ffi::CString;
@@ -20,7 +21,6 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn, posix_spawnp};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
@@ -120,12 +120,17 @@ fn start(
     log: &File,
     ready: &OwnedFd,
 ) -> nix::Result<Pid> {
+    let nothing = File::open("/dev/null").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     let mut actions = PosixSpawnFileActions::init()?;
-    actions.add_open(0, "/dev/null", OFlag::O_RDONLY, Mode::empty())?;
+    actions.add_dup2(nothing.as_raw_fd(), 0)?;
     actions.add_dup2(log.as_raw_fd(), 1)?;
     actions.add_dup2(log.as_raw_fd(), 2)?;
-    // Last, for the log itself may have this number.
+    // Last, for one of the files above may have this number.
     actions.add_dup2(ready.as_raw_fd(), READY_FD)?;
+    for fd in open_fds().into_iter().filter(|fd| *fd > READY_FD) {
+        // One that is closed by now is passed over.
+        actions.add_close(fd)?;
+    }
 
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(&SigSet::empty())?;
@@ -145,6 +150,12 @@ fn start(
     } else {
         posix_spawnp(&name, &actions, &attributes, &args, &environment)
     }
+}
+
+/// Descriptors that are open in this process, as far as the system tells.
+fn open_fds() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn arguments(program: &Path, database: &Path, options: &OpenOptions) -> nix::Result<Vec<CString>> {

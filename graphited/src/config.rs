@@ -186,6 +186,8 @@ settings! {
     outbox_bytes_max: u64 = 8 << 20,
     /// Bytes of rows in one answer; a cursor gives the others
     result_bytes_max: u64 = 1 << 20,
+    /// Bytes of memory that a statement may take for what it sorts, groups and keeps
+    statement_bytes_max: u64 = 64 << 20,
     /// Cursors that a session may have open
     cursors_max: u64 = 64,
     /// Requests of a session that are read before the first of them is answered
@@ -235,7 +237,9 @@ impl Config {
             file::read(Path::new(path), &mut config)?;
         }
         for (name, value) in environment {
-            let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else { continue };
+            let Some(key) = name.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else {
+                continue;
+            };
             // Others may use the prefix for purposes of their own, so a strange name is no error here.
             if KEYS.iter().any(|known| known.name == key) {
                 config
@@ -264,6 +268,7 @@ impl Config {
             ("frame_bytes_max", self.frame_bytes_max, 4 << 10, graphite_protocol::FRAME_BYTES_MAX as u64),
             ("outbox_bytes_max", self.outbox_bytes_max, 4 << 10, 1 << 30),
             ("result_bytes_max", self.result_bytes_max, 1 << 10, self.frame_bytes_max / 2),
+            ("statement_bytes_max", self.statement_bytes_max, 1 << 20, BYTES_MAX),
             ("cursors_max", self.cursors_max, 1, 10_000),
             ("requests_max", self.requests_max, 1, 100_000),
             ("plan_cache_entries", self.plan_cache_entries, 1, 1_000),
@@ -328,7 +333,11 @@ pub fn command() -> Command {
         .arg(flag("print-config", "Show every setting and where it comes from, and leave"));
     for key in KEYS {
         command = command.arg(
-            Arg::new(key.name).long(key.flag()).value_name("VALUE").allow_hyphen_values(true).help(key.help.trim()),
+            Arg::new(key.name)
+                .long(key.flag())
+                .value_name("VALUE")
+                .allow_hyphen_values(true)
+                .help(key.help.trim()),
         );
     }
     command
@@ -358,14 +367,17 @@ mod tests {
     fn flags_win_over_environment_over_file() {
         let file = file("cache_bytes = 2_097_152\nwal_bytes = \"3M\"\nidle_exit = 1\ndurability = \"off\"\n");
         let path = file.path().to_str().unwrap();
-        let environment = [("GRAPHITED_WAL_BYTES", "4M"), ("GRAPHITED_IDLE_EXIT", "2"), ("GRAPHITED_BIN", "x")];
+        let environment =
+            [("GRAPHITED_WAL_BYTES", "4M"), ("GRAPHITED_IDLE_EXIT", "2"), ("GRAPHITED_BIN", "x")];
         let config = load(&["--config", path, "--idle-exit", "3"], &environment).unwrap();
         assert_eq!(config.cache_bytes, 2 << 20);
         assert_eq!(config.wal_bytes, 4 << 20);
         assert_eq!(config.idle_exit, 3);
         assert_eq!(config.durability, Durability::Off);
         let shown = config.show();
-        for line in ["cache_bytes = 2097152 # file", "wal_bytes = 4194304 # environment", "idle_exit = 3 # flag"] {
+        for line in
+            ["cache_bytes = 2097152 # file", "wal_bytes = 4194304 # environment", "idle_exit = 3 # flag"]
+        {
             assert!(shown.contains(line), "{line} in {shown}");
         }
         assert!(shown.contains("sessions_max = 1000 # built in"));
@@ -375,12 +387,17 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line_and_the_nearest() {
         let file = file("# a comment\n\ncache_byts = 1\n");
         let error = load(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
-        assert!(error.contains(":3: there is no key \"cache_byts\"; the nearest is \"cache_bytes\""), "{error}");
+        assert!(
+            error.contains(":3: there is no key \"cache_byts\"; the nearest is \"cache_bytes\""),
+            "{error}"
+        );
     }
 
     #[test]
     fn values_of_the_wrong_kind_are_refused() {
-        for text in ["cache_bytes = [1]\n", "cache_bytes = \"many\"\n", "durability = 3\n", "cache_bytes = -1\n"] {
+        for text in
+            ["cache_bytes = [1]\n", "cache_bytes = \"many\"\n", "durability = 3\n", "cache_bytes = -1\n"]
+        {
             let file = file(text);
             let error = load(&["--config", file.path().to_str().unwrap()], &[]).unwrap_err().to_string();
             assert!(error.contains(":1: "), "{error}");

@@ -12,7 +12,7 @@ use crate::outbox::{Outbox, Sent, Slot};
 
 /// Who is at the other end, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Its process.
     pub pid: u32,
     /// Its user.
@@ -21,7 +21,7 @@ pub struct Peer {
 
 /// A connection. Closed when the last holder drops it.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     // Constant after construction.
     /// The session's number.
     pub session: u64,
@@ -39,7 +39,7 @@ impl Connection {
     ///
     /// # Errors
     /// The system's.
-    pub fn new(session: u64, stream: UnixStream) -> io::Result<Connection> {
+    pub(crate) fn new(session: u64, stream: UnixStream) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
         Ok(Connection { session, stream, outbox: Outbox::default(), awaits_visible: AtomicBool::new(false) })
     }
@@ -48,13 +48,13 @@ impl Connection {
     ///
     /// # Errors
     /// The system's.
-    pub fn peer(&self) -> io::Result<Peer> {
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
         let found = getsockopt(&self.stream, PeerCredentials)?;
         Ok(Peer { pid: u32::try_from(found.pid()).unwrap_or(0), uid: found.uid() })
     }
 
     /// Sends what waits, and tells the reactor if the client has stopped reading.
-    pub fn send(&self, events: &Events) {
+    pub(crate) fn send(&self, events: &Events) {
         if self.outbox.send(&self.stream) == Sent::BlockedNow {
             events.post(Event::Blocked { session: self.session });
         }
@@ -62,7 +62,13 @@ impl Connection {
 
     /// Adds a parked reply and sends it: right here if `leader` (who parked it) is this thread, else on the reactor,
     /// so that whoever led a sync for many goes on with the next.
-    pub fn answer_parked(self: &std::sync::Arc<Self>, slot: Slot, frame: Vec<u8>, leader: ThreadId, events: &Events) {
+    pub(crate) fn answer_parked(
+        self: &std::sync::Arc<Self>,
+        slot: Slot,
+        frame: Vec<u8>,
+        leader: ThreadId,
+        events: &Events,
+    ) {
         self.outbox.fill(slot, frame);
         if self.awaits_visible.swap(false, Ordering::SeqCst) {
             events.post(Event::Visible { session: self.session });
@@ -75,7 +81,7 @@ impl Connection {
     }
 
     /// From now on the reactor is told when a commit of this session has become visible, once.
-    pub fn await_visible(&self) {
+    pub(crate) fn await_visible(&self) {
         self.awaits_visible.store(true, Ordering::SeqCst);
     }
 }

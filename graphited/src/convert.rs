@@ -18,7 +18,7 @@ fn invalid(message: impl Into<String>) -> WireError {
 ///
 /// # Errors
 /// `invalid-value`.
-pub fn value(value: wire::Value) -> Result<Value, WireError> {
+pub(crate) fn value(value: wire::Value) -> Result<Value, WireError> {
     Ok(match value {
         wire::Value::Nil => Value::Null,
         wire::Value::Bool(value) => Value::Bool(value),
@@ -26,7 +26,9 @@ pub fn value(value: wire::Value) -> Result<Value, WireError> {
         wire::Value::Float(value) => Value::Float(value),
         wire::Value::String(value) => Value::String(value),
         wire::Value::Bytes(value) => Value::Bytes(value),
-        wire::Value::List(items) => Value::List(items.into_iter().map(self::value).collect::<Result<_, _>>()?),
+        wire::Value::List(items) => {
+            Value::List(items.into_iter().map(self::value).collect::<Result<_, _>>()?)
+        }
         wire::Value::Map(pairs) => {
             let pairs = pairs.into_iter().map(|(key, item)| Ok((key, self::value(item)?)));
             Value::Map(pairs.collect::<Result<BTreeMap<_, _>, WireError>>()?)
@@ -50,7 +52,8 @@ pub fn value(value: wire::Value) -> Result<Value, WireError> {
             months: duration.months,
             days: duration.days,
             seconds: duration.seconds,
-            nanos: i32::try_from(duration.nanoseconds).map_err(|_| invalid("a duration's nanoseconds are too many"))?,
+            nanos: i32::try_from(duration.nanoseconds)
+                .map_err(|_| invalid("a duration's nanoseconds are too many"))?,
         },
     })
 }
@@ -59,7 +62,10 @@ pub fn value(value: wire::Value) -> Result<Value, WireError> {
 ///
 /// # Errors
 /// `invalid-value`, with the parameter's name.
-pub fn params(pairs: wire::Pairs<wire::Value>, entities: &[String]) -> Result<query::Params, WireError> {
+pub(crate) fn params(
+    pairs: wire::Pairs<wire::Value>,
+    entities: &[String],
+) -> Result<query::Params, WireError> {
     let mut params = query::Params::new();
     for (name, given) in pairs.0 {
         let id = match &given {
@@ -84,7 +90,7 @@ pub fn params(pairs: wire::Pairs<wire::Value>, entities: &[String]) -> Result<qu
 ///
 /// # Errors
 /// `invalid-value` for a value that no property can hold.
-pub fn plan(plan: wire::Plan) -> Result<(query::Plan, Vec<String>), WireError> {
+pub(crate) fn plan(plan: wire::Plan) -> Result<(query::Plan, Vec<String>), WireError> {
     let mut converter = Converter { entities: Vec::new() };
     let mut pipelines = Vec::with_capacity(plan.pipelines.len());
     for steps in plan.pipelines {
@@ -247,7 +253,7 @@ fn order_by(by: wire::OrderBy) -> query::OrderBy {
 ///
 /// # Errors
 /// `invalid-value`.
-pub fn column(data: wire::ColumnData) -> Result<Vec<Value>, WireError> {
+pub(crate) fn column(data: wire::ColumnData) -> Result<Vec<Value>, WireError> {
     fn numbers<T>(values: Vec<T>, present: Option<wire::Bitmap>, convert: impl Fn(T) -> Value) -> Vec<Value> {
         match present {
             None => values.into_iter().map(convert).collect(),
@@ -275,7 +281,9 @@ mod tests {
     fn an_entity_stands_for_its_id_where_one_is_asked_for_and_nowhere_else() {
         let asked = wire::Plan::of([
             wire::Step::Node { ids: vec![wire::EntityRef::Param("who".into())], required: true },
-            wire::Step::Set { properties: [("x", wire::Operand::Param("what".into()))].into_iter().collect() },
+            wire::Step::Set {
+                properties: [("x", wire::Operand::Param("what".into()))].into_iter().collect(),
+            },
         ]);
         let (_, entities) = plan(asked).unwrap();
         assert_eq!(entities, ["who"]);

@@ -19,7 +19,7 @@ fn nameless(what: &str, id: u32) -> WireError {
 ///
 /// # Errors
 /// `corrupt` for a label, type or key without a name.
-pub fn cell(out: &mut Encoder<'_>, cell: &Cell, catalog: &Catalog) -> Result<(), WireError> {
+pub(crate) fn cell(out: &mut Encoder<'_>, cell: &Cell, catalog: &Catalog) -> Result<(), WireError> {
     match cell {
         Cell::Value(given) => value(out, given),
         Cell::Node(given) => node(out, given, catalog)?,
@@ -69,7 +69,7 @@ fn properties(out: &mut Encoder<'_>, pairs: &[(KeyId, Value)], catalog: &Catalog
 }
 
 /// Writes a value.
-pub fn value(out: &mut Encoder<'_>, given: &Value) {
+pub(crate) fn value(out: &mut Encoder<'_>, given: &Value) {
     match given {
         Value::Null => out.nil(),
         Value::Bool(value) => out.bool(*value),

@@ -4,13 +4,13 @@ use graphite_protocol::{ErrorCode, WireError};
 use graphite_store::Error as StoreError;
 
 /// Of the store.
-pub fn of_store(error: &StoreError) -> WireError {
+pub(crate) fn of_store(error: &StoreError) -> WireError {
     let code = match error {
         _ if error.is_disk_full() => ErrorCode::DiskFull,
         StoreError::Io { .. } => ErrorCode::Io,
-        StoreError::CorruptPage { .. } | StoreError::CorruptLog { .. } | StoreError::CorruptSuperblock { .. } => {
-            ErrorCode::Corrupt
-        }
+        StoreError::CorruptPage { .. }
+        | StoreError::CorruptLog { .. }
+        | StoreError::CorruptSuperblock { .. } => ErrorCode::Corrupt,
         StoreError::TooLarge { .. } | StoreError::EntryTooLarge { .. } => ErrorCode::TooLarge,
         StoreError::Poisoned { .. } => ErrorCode::ReadOnly,
         StoreError::Closed => ErrorCode::ShuttingDown,
@@ -20,13 +20,15 @@ pub fn of_store(error: &StoreError) -> WireError {
     let wire = WireError::new(code, error.to_string());
     match error {
         StoreError::CorruptPage { page, .. } => wire.with_detail("page", page.0),
-        StoreError::CorruptLog { lsn, .. } => wire.with_detail("lsn", i64::try_from(lsn.0).unwrap_or(i64::MAX)),
+        StoreError::CorruptLog { lsn, .. } => {
+            wire.with_detail("lsn", i64::try_from(lsn.0).unwrap_or(i64::MAX))
+        }
         _ => wire,
     }
 }
 
 /// Of the graph.
-pub fn of_graph(error: &graphite_graph::Error) -> WireError {
+pub(crate) fn of_graph(error: &graphite_graph::Error) -> WireError {
     use graphite_graph::Error;
     let code = match error {
         Error::Store(error) => return of_store(error),
@@ -39,7 +41,9 @@ pub fn of_graph(error: &graphite_graph::Error) -> WireError {
         Error::TransactionFailed => ErrorCode::TransactionFailed,
         Error::UnevenBatch(_) => ErrorCode::BadRequest,
         Error::Interrupted => ErrorCode::Cancelled,
-        Error::Corrupt { .. } | Error::UnknownLabels { .. } | Error::DanglingEdge { .. } => ErrorCode::Corrupt,
+        Error::Corrupt { .. } | Error::UnknownLabels { .. } | Error::DanglingEdge { .. } => {
+            ErrorCode::Corrupt
+        }
     };
     let wire = WireError::new(code, error.to_string());
     match error {
@@ -49,7 +53,7 @@ pub fn of_graph(error: &graphite_graph::Error) -> WireError {
 }
 
 /// Of a statement.
-pub fn of_query(error: &graphite_query::Error) -> WireError {
+pub(crate) fn of_query(error: &graphite_query::Error) -> WireError {
     use graphite_query::Error;
     let code = match error {
         Error::Graph { source, .. } | Error::Transaction(source) => {
@@ -68,7 +72,7 @@ pub fn of_query(error: &graphite_query::Error) -> WireError {
 }
 
 /// Of a commit whose group was appended: whether it is durable is not known.
-pub fn of_lost_commit(error: &StoreError) -> WireError {
+pub(crate) fn of_lost_commit(error: &StoreError) -> WireError {
     let message = format!(
         "whether the commit is durable is not known ({error}); it must not be repeated before that is looked up"
     );
@@ -76,7 +80,7 @@ pub fn of_lost_commit(error: &StoreError) -> WireError {
 }
 
 /// What exists in the protocol and not in this daemon.
-pub fn unsupported(what: &str) -> WireError {
+pub(crate) fn unsupported(what: &str) -> WireError {
     WireError::new(ErrorCode::Unsupported, format!("{what} is not supported by this version of graphited"))
 }
 

@@ -11,7 +11,7 @@ use crate::state::{SessionState, TransactionInfo};
 
 /// Something that the reactor has to know.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A job is done; its answer is in the outbox.
     Done(Box<Done>),
     /// A long request is decoded.
@@ -42,7 +42,7 @@ pub enum Event {
 
 /// The end of a job.
 #[derive(Debug)]
-pub struct Done {
+pub(crate) struct Done {
     /// Whose.
     pub session: u64,
     /// The session's state comes home.
@@ -55,19 +55,19 @@ pub struct Done {
 
 /// The way to the reactor.
 #[derive(Debug)]
-pub struct Events {
+pub(crate) struct Events {
     queue: Mutex<Vec<Event>>,
     waker: mio::Waker,
 }
 
 impl Events {
     /// Wakes by `waker`.
-    pub fn new(waker: mio::Waker) -> Events {
+    pub(crate) fn new(waker: mio::Waker) -> Events {
         Events { queue: Mutex::default(), waker }
     }
 
     /// Tells the reactor.
-    pub fn post(&self, event: Event) {
+    pub(crate) fn post(&self, event: Event) {
         let was_empty = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             queue.push(event);
@@ -80,7 +80,7 @@ impl Events {
     }
 
     /// Everything that was posted, in order; `into` is empty and swapped in.
-    pub fn take(&self, into: &mut Vec<Event>) {
+    pub(crate) fn take(&self, into: &mut Vec<Event>) {
         debug_assert!(into.is_empty());
         std::mem::swap(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner), into);
     }

@@ -4,12 +4,12 @@
 //! what each batch was given under the import's name, so a batch that comes again gets the answer that it got before.
 
 use graphite_graph::import::{self, Column, EdgeBatch, Imported, NodeBatch};
-use graphite_graph::{EdgeId, GraphDb, LabelSetId, NodeId, TypeId};
+use graphite_graph::{EdgeId, GraphDb, LabelSetId, NodeId, TypeId, ledger};
 use graphite_protocol as wire;
-use graphite_protocol::message::write_response;
+use graphite_protocol::message::{Body, write_response};
 use graphite_protocol::messages::{
     IdRange, ImportBegin, ImportBeginReply, ImportEdges, ImportEnd, ImportEndReply, ImportNodes, ImportReply,
-    ImportStatus, ImportStatusReply,
+    ImportStatus, ImportStatusReply, Request,
 };
 use graphite_protocol::{ErrorCode, Token, Wire, WireError};
 use graphite_store::{Lsn, PageReader};
@@ -19,13 +19,13 @@ use crate::{convert, errors};
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum ImportWork {
+pub(crate) enum ImportWork {
     /// Begin one, or go on with it.
     Begin(ImportBegin),
-    /// A batch of nodes.
-    Nodes(ImportNodes),
-    /// A batch of edges.
-    Edges(ImportEdges),
+    /// A batch of nodes; its params are not decoded yet, for that takes its time.
+    Nodes(Vec<u8>),
+    /// A batch of edges, likewise.
+    Edges(Vec<u8>),
     /// What became of a batch.
     Status(ImportStatus),
     /// It is over.
@@ -40,13 +40,15 @@ fn graph<T>(result: graphite_graph::Result<T>) -> Result<T> {
 
 impl ImportWork {
     /// Whether it has to have the writer's turn.
-    pub fn needs_turn(&self) -> bool {
+    pub(crate) fn needs_turn(&self) -> bool {
         matches!(self, ImportWork::Nodes(_) | ImportWork::Edges(_) | ImportWork::End(_))
     }
 
-    /// Does it; returns the answer, and the commit that it rests on.
-    pub(crate) fn run(self, msgid: u32, shared: &Shared) -> Result<(Vec<u8>, Option<Lsn>)> {
+    /// Does it; returns the answer, and the state that it rests on.
+    pub(crate) fn run(self, msgid: u32, shared: &Shared) -> Result<(Vec<u8>, Lsn)> {
         let db = &shared.db;
+        // What is applied, and not only what is durable: a batch of this session that is on its way has arrived.
+        let pin = db.store().pin();
         let bytes_max = shared.frame_bytes_max();
         let frame = |reply: &dyn WriteReply| {
             let mut frame = Vec::new();
@@ -54,37 +56,45 @@ impl ImportWork {
             frame
         };
         Ok(match self {
-            ImportWork::Begin(begin) => (frame(&begin_import(db, &begin)?), None),
+            ImportWork::Begin(begin) => (frame(&begin_import(&pin, &begin)?), pin.lsn()),
             ImportWork::Status(status) => {
-                let pin = graph(db.snapshot())?;
-                let found = graph(import::status(pin.reader(), status.import.as_bytes(), status.batch))?;
+                let found = graph(ledger::status(&pin, status.import.as_bytes(), status.batch))?;
                 let ids = found.map(ids).unwrap_or_default();
-                (frame(&ImportStatusReply { done: found.is_some(), ids }), None)
+                (frame(&ImportStatusReply { done: found.is_some(), ids }), pin.lsn())
             }
-            ImportWork::Nodes(batch) => {
+            ImportWork::Nodes(params) => {
+                let batch: ImportNodes = decode(&params)?;
                 batch.nodes.check()?;
-                check_order(db, &batch.import, batch.batch)?;
+                check_order(&pin, &batch.import, batch.batch)?;
+                drop(pin);
                 let rows = nodes(db, batch.nodes)?;
                 let importer = db.import(graph(db.try_writer_turn())?);
                 let (imported, lsn) = graph(importer.nodes(batch.import.as_bytes(), batch.batch, rows))?;
-                (frame(&ImportReply { ids: ids(imported) }), Some(lsn))
+                (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
-            ImportWork::Edges(batch) => {
+            ImportWork::Edges(params) => {
+                let batch: ImportEdges = decode(&params)?;
                 batch.edges.check()?;
-                check_order(db, &batch.import, batch.batch)?;
+                check_order(&pin, &batch.import, batch.batch)?;
+                drop(pin);
                 let rows = edges(db, batch.edges)?;
                 let importer = db.import(graph(db.try_writer_turn())?);
                 let (imported, lsn) = graph(importer.edges(batch.import.as_bytes(), batch.batch, rows))?;
-                (frame(&ImportReply { ids: ids(imported) }), Some(lsn))
+                (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
             ImportWork::End(end) => {
-                let reply = count(db, &end.import)?;
+                let reply = count(&pin, &end.import)?;
+                drop(pin);
                 let importer = db.import(graph(db.try_writer_turn())?);
                 let lsn = graph(importer.end(end.import.as_bytes()))?;
-                (frame(&reply), Some(lsn))
+                (frame(&reply), lsn)
             }
         })
     }
+}
+
+fn decode<R: Request>(params: &[u8]) -> Result<R> {
+    Ok(Body::of(params).read::<R>().map_err(|error| error.within(R::METHOD))?)
 }
 
 /// A reply of whatever type.
@@ -98,9 +108,8 @@ impl<T: Wire> WriteReply for T {
     }
 }
 
-fn begin_import(db: &GraphDb, begin: &ImportBegin) -> Result<ImportBeginReply> {
-    let pin = graph(db.snapshot())?;
-    let next = next_batch(pin.reader(), &begin.import)?;
+fn begin_import<R: PageReader>(pages: &R, begin: &ImportBegin) -> Result<ImportBeginReply> {
+    let next = next_batch(pages, &begin.import)?;
     if next > 0 && !begin.resume {
         let message = "an import of this name has begun already; resume it, or pick another name";
         return Err(WireError::new(ErrorCode::ImportExists, message));
@@ -110,7 +119,8 @@ fn begin_import(db: &GraphDb, begin: &ImportBegin) -> Result<ImportBeginReply> {
 
 /// The first batch that has not arrived. They arrive in order, so it is found by halving.
 fn next_batch<R: PageReader>(pages: &R, import: &Token) -> Result<u64> {
-    let arrived = |batch: u64| Ok::<_, WireError>(graph(import::status(pages, import.as_bytes(), batch))?.is_some());
+    let arrived =
+        |batch: u64| Ok::<_, WireError>(graph(ledger::status(pages, import.as_bytes(), batch))?.is_some());
     let mut above = 1;
     while arrived(above - 1)? {
         above *= 2;
@@ -128,12 +138,12 @@ fn next_batch<R: PageReader>(pages: &R, import: &Token) -> Result<u64> {
 }
 
 /// Batches are applied in order, so that one number says how far an import came.
-fn check_order(db: &GraphDb, import: &Token, batch: u64) -> Result<()> {
+fn check_order<R: PageReader>(pages: &R, import: &Token, batch: u64) -> Result<()> {
     let Some(before) = batch.checked_sub(1) else { return Ok(()) };
-    // The batch before may not be durable yet, and this one will be durable after it.
-    let pin = db.store().pin();
-    if graph(import::status(&pin, import.as_bytes(), before))?.is_none() {
-        let message = format!("batch {batch} came before batch {before}; batches are numbered from 0 and come in order");
+    if graph(ledger::status(pages, import.as_bytes(), before))?.is_none() {
+        let message = format!(
+            "batch {batch} came before batch {before}; batches are numbered from 0 and come in order"
+        );
         return Err(WireError::new(ErrorCode::BadRequest, message));
     }
     Ok(())
@@ -151,10 +161,9 @@ fn ids(imported: Imported) -> Vec<IdRange> {
 }
 
 /// What an import made: one look for each batch.
-fn count(db: &GraphDb, name: &Token) -> Result<ImportEndReply> {
-    let pin = db.store().pin();
+fn count<R: PageReader>(pages: &R, name: &Token) -> Result<ImportEndReply> {
     let mut reply = ImportEndReply { batches: 0, nodes: 0, edges: 0 };
-    while let Some(imported) = graph(import::status(&pin, name.as_bytes(), reply.batches))? {
+    while let Some(imported) = graph(ledger::status(pages, name.as_bytes(), reply.batches))? {
         reply.batches += 1;
         match imported {
             Imported::Nodes { count, .. } => reply.nodes += count,
@@ -170,7 +179,12 @@ fn count(db: &GraphDb, name: &Token) -> Result<ImportEndReply> {
 fn columns(db: &GraphDb, columns: Vec<wire::Column>) -> Result<Vec<Column>> {
     columns
         .into_iter()
-        .map(|column| Ok(Column { key: graph(db.key_id_or_create(&column.key))?, values: convert::column(column.data)? }))
+        .map(|column| {
+            Ok(Column {
+                key: graph(db.key_id_or_create(&column.key))?,
+                values: convert::column(column.data)?,
+            })
+        })
         .collect()
 }
 
@@ -178,13 +192,16 @@ fn columns(db: &GraphDb, columns: Vec<wire::Column>) -> Result<Vec<Column>> {
 fn places<T: Copy>(of: &[T], places: &[u32]) -> Result<Vec<T>> {
     let at = |place: &u32| of.get(*place as usize).copied();
     let found: Option<Vec<T>> = places.iter().map(at).collect();
-    found.ok_or_else(|| WireError::new(ErrorCode::BadRequest, "a row names a label set or type that is not there"))
+    found.ok_or_else(|| {
+        WireError::new(ErrorCode::BadRequest, "a row names a label set or type that is not there")
+    })
 }
 
 fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
     let mut sets: Vec<LabelSetId> = Vec::with_capacity(batch.label_sets.len());
     for names in &batch.label_sets {
-        let mut labels = names.iter().map(|name| graph(db.label_id_or_create(name))).collect::<Result<Vec<_>>>()?;
+        let mut labels =
+            names.iter().map(|name| graph(db.label_id_or_create(name))).collect::<Result<Vec<_>>>()?;
         labels.sort_unstable();
         labels.dedup();
         sets.push(graph(db.label_set_or_create(&labels))?);

@@ -8,7 +8,7 @@ use graphite_protocol::{ErrorCode, WireError};
 /// Why a statement is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// Somebody cancelled it.
     Cancelled = 1,
     /// It took too long.
@@ -23,7 +23,7 @@ pub enum Reason {
 
 impl Reason {
     /// The error that the client gets.
-    pub fn error(self) -> WireError {
+    pub(crate) fn error(self) -> WireError {
         let (code, message) = match self {
             Reason::Cancelled => (ErrorCode::Cancelled, "the statement was cancelled, and undone"),
             Reason::Timeout => (ErrorCode::Timeout, "the statement ran longer than it may, and was undone"),
@@ -39,25 +39,25 @@ impl Reason {
 
 /// One for each session.
 #[derive(Debug, Default)]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     flag: Arc<AtomicBool>,
     reason: AtomicU8,
 }
 
 impl Interrupt {
     /// The flag that a statement looks at.
-    pub fn flag(&self) -> &Arc<AtomicBool> {
+    pub(crate) fn flag(&self) -> &Arc<AtomicBool> {
         &self.flag
     }
 
     /// Asks the running statement to stop. The first reason stays.
-    pub fn raise(&self, reason: Reason) {
+    pub(crate) fn raise(&self, reason: Reason) {
         let _ = self.reason.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
         self.flag.store(true, Ordering::Release);
     }
 
     /// Forgets what was asked of an earlier statement. Only while none is running.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         if self.flag.load(Ordering::Acquire) {
             self.reason.store(0, Ordering::Release);
             self.flag.store(false, Ordering::Release);
@@ -65,7 +65,7 @@ impl Interrupt {
     }
 
     /// Why the statement is to stop, if it is.
-    pub fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         if !self.flag.load(Ordering::Acquire) {
             return None;
         }

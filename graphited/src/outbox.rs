@@ -18,11 +18,11 @@ const KEEP_BYTES: usize = 64 << 10;
 
 /// The place of a reply among those of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u64);
+pub(crate) struct Slot(u64);
 
 /// How a sending ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// Everything that may leave has left.
     All,
     /// The socket is full.
@@ -51,7 +51,7 @@ struct Queue {
 
 /// The outbox of one connection.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     /// Bytes that wait, in order or held: for a look without the lock.
     waiting: AtomicUsize,
@@ -71,29 +71,34 @@ impl Outbox {
     }
 
     /// Bytes that wait for the client.
-    pub fn waiting_bytes(&self) -> usize {
+    pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
 
     /// Replies that may not leave yet.
-    pub fn parked(&self) -> usize {
+    pub(crate) fn parked(&self) -> usize {
         self.parked.load(Ordering::Acquire)
     }
 
+    /// Whether the socket took less than there was.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.lock().is_blocked
+    }
+
     /// Bytes that ever left: for whoever wants to see whether the client reads.
-    pub fn progress(&self) -> u64 {
+    pub(crate) fn progress(&self) -> u64 {
         self.lock().progress
     }
 
     /// Adds frames that overtake parked replies.
-    pub fn add(&self, frames: &[u8]) {
+    pub(crate) fn add(&self, frames: &[u8]) {
         let mut queue = self.lock();
         queue.append(frames);
         self.publish(&queue);
     }
 
     /// Takes a slot for a reply that comes later.
-    pub fn reserve(&self) -> Slot {
+    pub(crate) fn reserve(&self) -> Slot {
         let mut queue = self.lock();
         queue.slots.push_back(None);
         self.publish(&queue);
@@ -101,9 +106,10 @@ impl Outbox {
     }
 
     /// Adds the reply of a slot.
-    pub fn fill(&self, slot: Slot, frame: Vec<u8>) {
+    pub(crate) fn fill(&self, slot: Slot, frame: Vec<u8>) {
         let mut queue = self.lock();
-        let Some(index) = slot.0.checked_sub(queue.first).and_then(|index| usize::try_from(index).ok()) else {
+        let Some(index) = slot.0.checked_sub(queue.first).and_then(|index| usize::try_from(index).ok())
+        else {
             return;
         };
         queue.held_bytes += frame.len();
@@ -115,7 +121,7 @@ impl Outbox {
     }
 
     /// Adds a reply behind all earlier ones, without a copy if nothing waits.
-    pub fn add_in_order(&self, frame: Vec<u8>) {
+    pub(crate) fn add_in_order(&self, frame: Vec<u8>) {
         let mut queue = self.lock();
         queue.held_bytes += frame.len();
         queue.slots.push_back(Some(frame));
@@ -124,7 +130,7 @@ impl Outbox {
     }
 
     /// Adds replies, copied, behind all earlier ones.
-    pub fn copy_in_order(&self, frames: &[u8]) {
+    pub(crate) fn copy_in_order(&self, frames: &[u8]) {
         let mut queue = self.lock();
         if queue.slots.is_empty() {
             queue.append(frames);
@@ -136,7 +142,7 @@ impl Outbox {
     }
 
     /// Sends what the socket takes.
-    pub fn send(&self, mut socket: impl Write) -> Sent {
+    pub(crate) fn send(&self, mut socket: impl Write) -> Sent {
         let mut queue = self.lock();
         let result = queue.send(&mut socket);
         self.publish(&queue);
@@ -144,7 +150,7 @@ impl Outbox {
     }
 
     /// The client is gone: forgets everything, and takes nothing any more.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut queue = self.lock();
         queue.is_gone = true;
         queue.bytes = Vec::new();

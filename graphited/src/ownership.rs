@@ -26,7 +26,7 @@ const OWNER_PAUSE: Duration = Duration::from_millis(25);
 ///
 /// # Errors
 /// The system's; a symbolic link that leads nowhere is not followed into a new file.
-pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
             let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -38,7 +38,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The default socket of a database.
-pub fn socket_of(database: &Path) -> PathBuf {
+pub(crate) fn socket_of(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(".sock");
     name.into()
@@ -49,11 +49,14 @@ pub fn socket_of(database: &Path) -> PathBuf {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn check(path: &Path) -> Result<(), String> {
+pub(crate) fn check(path: &Path) -> Result<(), String> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let found = fs::metadata(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     if found.mode() & WRITABLE_BY_ALL != 0 && found.mode() & STICKY == 0 {
-        return Err(format!("{} is writable by everybody; chmod o-w it, or use another directory", dir.display()));
+        return Err(format!(
+            "{} is writable by everybody; chmod o-w it, or use another directory",
+            dir.display()
+        ));
     }
     if !is_ours(&found) {
         return Err(format!("{} belongs to user {}", dir.display(), found.uid()));
@@ -82,19 +85,20 @@ fn owner_file(database: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The system's.
-pub fn note_owner(database: &Path) -> io::Result<()> {
+pub(crate) fn note_owner(database: &Path) -> io::Result<()> {
     fs::write(owner_file(database), format!("{}\n", std::process::id()))
 }
 
 /// Takes the note back, while the lock is still held.
-pub fn forget_owner(database: &Path) {
+pub(crate) fn forget_owner(database: &Path) {
     let _ = fs::remove_file(owner_file(database));
 }
 
 /// The process that owns the database, as far as it can be told.
-pub fn owner_of(database: &Path) -> Option<u32> {
+pub(crate) fn owner_of(database: &Path) -> Option<u32> {
     for _ in 0..OWNER_LOOKS {
-        let noted = fs::read_to_string(owner_file(database)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let noted =
+            fs::read_to_string(owner_file(database)).ok().and_then(|text| text.trim().parse::<i32>().ok());
         if let Some(pid) = noted.filter(|pid| *pid > 0 && is_alive(*pid)) {
             return u32::try_from(pid).ok();
         }

@@ -20,7 +20,7 @@ const TRY_AGAIN_EVERY: u32 = 16;
 
 /// A plan that is ready to run.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// What to run.
     pub plan: Arc<query::Plan>,
     /// Names of the answer's columns.
@@ -38,7 +38,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `bad-request` for a plan that makes no sense on any graph, `invalid-value`.
-    pub fn new(plan: Plan) -> Result<Prepared, WireError> {
+    pub(crate) fn new(plan: Plan) -> Result<Prepared, WireError> {
         let (plan, entities) = convert::plan(plan)?;
         let columns = query::columns(&plan).map_err(|error| errors::of_query(&error))?;
         let columns = columns.into_iter().map(|(name, _)| name).collect();
@@ -47,7 +47,7 @@ impl Prepared {
     }
 
     /// Whether it is worth a try on the reactor.
-    pub fn may_be_quick(&self) -> bool {
+    pub(crate) fn may_be_quick(&self) -> bool {
         let misses = self.misses.load(Ordering::Relaxed);
         if misses == 0 {
             return true;
@@ -57,14 +57,14 @@ impl Prepared {
     }
 
     /// It did, or did not, come to its end on the reactor.
-    pub fn was_quick(&self, quick: bool) {
+    pub(crate) fn was_quick(&self, quick: bool) {
         if quick != (self.misses.load(Ordering::Relaxed) == 0) {
             self.misses.store(u32::from(!quick), Ordering::Relaxed);
         }
     }
 
     /// The plan in a line, for whoever watches.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let pipelines = self.plan.pipelines.iter().map(|steps| {
             let ops: Vec<&str> = steps.iter().map(query::Step::op).collect();
             ops.join(" | ")
@@ -75,7 +75,7 @@ impl Prepared {
 
 /// A `run` that is decoded.
 #[derive(Debug)]
-pub struct DecodedRun {
+pub(crate) struct DecodedRun {
     /// The plan.
     pub prepared: Arc<Prepared>,
     /// Its parameters.
@@ -96,7 +96,7 @@ struct Entry {
 
 /// The plans that a session used last.
 #[derive(Debug)]
-pub struct PlanCache {
+pub(crate) struct PlanCache {
     entries: Vec<Entry>,
     entries_max: usize,
     clock: u64,
@@ -105,12 +105,12 @@ pub struct PlanCache {
 
 impl PlanCache {
     /// Keeps so many.
-    pub fn new(entries_max: usize) -> PlanCache {
+    pub(crate) fn new(entries_max: usize) -> PlanCache {
         PlanCache { entries: Vec::new(), entries_max, clock: 0, no_params: Arc::default() }
     }
 
     /// The plan of these bytes.
-    fn get(&mut self, bytes: &[u8]) -> Result<Arc<Prepared>, WireError> {
+    fn get(&mut self, bytes: &[u8], mut from: Decoder<'_>) -> Result<Arc<Prepared>, WireError> {
         let mut hasher = FxHasher::default();
         hasher.write(bytes);
         let hash = hasher.finish();
@@ -120,7 +120,8 @@ impl PlanCache {
             entry.used = self.clock;
             return Ok(entry.prepared.clone());
         }
-        let prepared = Arc::new(Prepared::new(decode_plan(bytes)?)?);
+        let plan = Plan::read(&mut from).map_err(|error| error.within("plan").within("run"))?;
+        let prepared = Arc::new(Prepared::new(plan)?);
         if bytes.len() <= KEPT_BYTES_MAX {
             let entry = Entry { hash, bytes: bytes.into(), prepared: prepared.clone(), used: self.clock };
             if self.entries.len() < self.entries_max {
@@ -136,9 +137,10 @@ impl PlanCache {
     ///
     /// # Errors
     /// `bad-request` with the field that is wrong; `version-mismatch` for a plan of another version; `invalid-value`.
-    pub fn decode_run(&mut self, params: &[u8]) -> Result<DecodedRun, WireError> {
+    pub(crate) fn decode_run(&mut self, params: Decoder<'_>) -> Result<DecodedRun, WireError> {
         let fields = RunFields::read(params)?;
-        let prepared = self.get(fields.plan)?;
+        let (bytes, from) = fields.plan;
+        let prepared = self.get(bytes, from)?;
         let params = match fields.params {
             None => self.no_params.clone(),
             Some(mut from) => {
@@ -150,25 +152,19 @@ impl PlanCache {
     }
 }
 
-fn decode_plan(bytes: &[u8]) -> Result<Plan, WireError> {
-    let mut from = Decoder::new(bytes);
-    Ok(Plan::read(&mut from).map_err(|error| error.within("plan").within("run"))?)
-}
-
 /// The fields of `run`, plan and parameters not looked into.
 struct RunFields<'a> {
-    plan: &'a [u8],
+    plan: (&'a [u8], Decoder<'a>),
     params: Option<Decoder<'a>>,
     fetch: Option<u32>,
     timeout_ms: Option<u64>,
 }
 
 impl<'a> RunFields<'a> {
-    fn read(params: &'a [u8]) -> Result<RunFields<'a>, WireError> {
+    fn read(mut from: Decoder<'a>) -> Result<RunFields<'a>, WireError> {
         let bad = |why: &str| WireError::new(ErrorCode::BadRequest, format!("run: {why}"));
-        let mut from = Decoder::new(params);
         let mut plan = None;
-        let mut fields = RunFields { plan: &[], params: None, fetch: None, timeout_ms: None };
+        let mut fields = RunFields { plan: (&[], from.clone()), params: None, fetch: None, timeout_ms: None };
         let mut seen = [false; 4];
         for _ in 0..from.map()? {
             let key = from.str()?;
@@ -187,14 +183,16 @@ impl<'a> RunFields<'a> {
                 0 => {
                     from.skip()?;
                     let len = before.rest().len() - from.rest().len();
-                    plan = before.rest().get(..len);
+                    plan = before.rest().get(..len).map(|bytes| (bytes, before));
                 }
                 1 => {
                     from.skip()?;
                     fields.params = Some(before);
                 }
                 2 => fields.fetch = Option::read(&mut from).map_err(|error| error.within("fetch"))?,
-                _ => fields.timeout_ms = Option::read(&mut from).map_err(|error| error.within("timeout_ms"))?,
+                _ => {
+                    fields.timeout_ms = Option::read(&mut from).map_err(|error| error.within("timeout_ms"))?
+                }
             }
         }
         from.leave();
@@ -219,6 +217,10 @@ mod tests {
         bytes
     }
 
+    fn decode(cache: &mut PlanCache, bytes: &[u8]) -> Result<DecodedRun, WireError> {
+        cache.decode_run(Decoder::new(bytes))
+    }
+
     fn run(label: &str) -> Run {
         let plan = Plan::of([Step::Nodes { label: Some(label.to_owned()) }]);
         Run { plan, params: Pairs::default(), fetch: Some(3), timeout_ms: None }
@@ -227,17 +229,17 @@ mod tests {
     #[test]
     fn the_same_bytes_are_decoded_once() {
         let mut cache = PlanCache::new(2);
-        let first = cache.decode_run(&encode(&run("A"))).unwrap();
+        let first = decode(&mut cache, &encode(&run("A"))).unwrap();
         assert_eq!((first.fetch, first.timeout_ms), (Some(3), None));
         assert_eq!(first.prepared.columns, ["node"]);
         assert_eq!(first.prepared.describe(), "nodes");
-        let again = cache.decode_run(&encode(&run("A"))).unwrap();
+        let again = decode(&mut cache, &encode(&run("A"))).unwrap();
         assert!(Arc::ptr_eq(&first.prepared, &again.prepared));
         // The one that was used longest ago goes.
-        cache.decode_run(&encode(&run("B"))).unwrap();
-        cache.decode_run(&encode(&run("A"))).unwrap();
-        cache.decode_run(&encode(&run("C"))).unwrap();
-        let still = cache.decode_run(&encode(&run("A"))).unwrap();
+        decode(&mut cache, &encode(&run("B"))).unwrap();
+        decode(&mut cache, &encode(&run("A"))).unwrap();
+        decode(&mut cache, &encode(&run("C"))).unwrap();
+        let still = decode(&mut cache, &encode(&run("A"))).unwrap();
         assert!(Arc::ptr_eq(&first.prepared, &still.prepared));
         assert_eq!(cache.entries.len(), 2);
     }
@@ -249,14 +251,14 @@ mod tests {
         let plan = Plan::of([Step::Node { ids: vec![who], required: false }]);
         let params = [("who", Value::Int(7))].into_iter().collect();
         let whole = encode(&Run { plan, params, fetch: None, timeout_ms: Some(5) });
-        let decoded = cache.decode_run(&whole).unwrap();
+        let decoded = decode(&mut cache, &whole).unwrap();
         assert_eq!(decoded.params["who"], graphite_graph::Value::Int(7));
         for len in 0..whole.len() {
-            assert!(cache.decode_run(&whole[..len]).is_err(), "{len}");
+            assert!(decode(&mut cache, &whole[..len]).is_err(), "{len}");
         }
         let mut longer = whole.clone();
         longer.push(0xc0);
-        assert!(cache.decode_run(&longer).is_err());
+        assert!(decode(&mut cache, &longer).is_err());
         for (key, code) in [("plan", ErrorCode::BadRequest), ("plans", ErrorCode::BadRequest)] {
             let mut bytes = Vec::new();
             let mut out = Encoder::new(&mut bytes);
@@ -265,7 +267,7 @@ mod tests {
                 out.str(key);
                 out.nil();
             }
-            assert_eq!(cache.decode_run(&bytes).unwrap_err().code, code);
+            assert_eq!(decode(&mut cache, &bytes).unwrap_err().code, code);
         }
     }
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use graphite_graph::{View, catalog::Catalog};
-use graphite_protocol::messages::Summary;
 use graphite_protocol::message::{abandon_response, begin_response, end_response};
+use graphite_protocol::messages::Summary;
 use graphite_protocol::{Encoder, FetchWriter, RowsWriter, WireError};
 use graphite_query as query;
 use graphite_query::{Batch, Budget, Cursor, Progress};
@@ -22,7 +22,7 @@ const BATCH_ROWS_MAX: usize = 1024;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A page is not in memory, or it takes too long, on a thread that must not wait.
     NotHere,
     /// What the client is told.
@@ -48,7 +48,7 @@ impl From<query::Error> for Failure {
 
 /// How long an answer may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Rows.
     pub rows: usize,
     /// Bytes of rows.
@@ -58,7 +58,7 @@ pub struct Limits {
 }
 
 /// The rows of a statement that are not written yet.
-pub struct Rows {
+pub(crate) struct Rows {
     /// Where more come from; `None`: what is in `batch` is all.
     cursor: Option<Cursor>,
     batch: Batch,
@@ -99,14 +99,14 @@ impl Rows {
     ///
     /// # Errors
     /// `bad-request` for a plan that makes no sense.
-    pub fn open(prepared: &Prepared, params: &Arc<query::Params>) -> Result<Rows, WireError> {
+    pub(crate) fn open(prepared: &Prepared, params: &Arc<query::Params>) -> Result<Rows, WireError> {
         let cursor = Cursor::open(prepared.plan.clone(), params.clone());
         let cursor = cursor.map_err(|error| errors::of_query(&error))?;
         Ok(Rows { cursor: Some(cursor), batch: Batch::default(), written: 0 })
     }
 
     /// Rows that are there already.
-    pub fn of(batch: Batch) -> Rows {
+    pub(crate) fn of(batch: Batch) -> Rows {
         Rows { cursor: None, batch, written: 0 }
     }
 
@@ -116,7 +116,7 @@ impl Rows {
     /// # Errors
     /// Of the statement.
     #[expect(clippy::too_many_arguments, reason = "an answer is made of all this")]
-    pub fn write_run(
+    pub(crate) fn write_run(
         &mut self,
         view: &impl View,
         out: &mut Vec<u8>,
@@ -148,7 +148,7 @@ impl Rows {
     /// # Errors
     /// Of the statement.
     #[expect(clippy::too_many_arguments, reason = "an answer is made of all this")]
-    pub fn write_fetch(
+    pub(crate) fn write_fetch(
         &mut self,
         view: &impl View,
         out: &mut Vec<u8>,

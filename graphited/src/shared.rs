@@ -23,7 +23,7 @@ const ADMIN_WORKERS_MAX: usize = 4;
 
 /// What was done since the daemon started.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Statements that were run.
     pub statements: AtomicU64,
     /// Transactions that were rolled back.
@@ -34,7 +34,7 @@ pub struct Counters {
 
 /// What the reactor and the workers share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     // Constant after construction.
     /// All limits and timeouts.
     pub config: Config,
@@ -61,7 +61,7 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing runs yet.
-    pub fn new(config: Config, database: PathBuf, db: GraphDb, events: Events) -> Shared {
+    pub(crate) fn new(config: Config, database: PathBuf, db: GraphDb, events: Events) -> Shared {
         let readers = match usize::try_from(config.read_workers) {
             Ok(0) | Err(_) => std::thread::available_parallelism().map_or(2, usize::from),
             Ok(readers) => readers,
@@ -81,21 +81,21 @@ impl Shared {
     }
 
     /// Has a job run on a worker.
-    pub fn start(self: &Arc<Self>, job: Box<Job>) {
+    pub(crate) fn start(self: &Arc<Self>, job: Box<Job>) {
         let shared = self.clone();
         let pool = if job.is_for_writers() { &self.writes } else { &self.reads };
         pool.give(move || job.run(&shared));
     }
 
     /// The session gives the writer's turn up; whoever waited longest goes on.
-    pub fn pass_turn(self: &Arc<Self>, session: u64) {
+    pub(crate) fn pass_turn(self: &Arc<Self>, session: u64) {
         if let Some(job) = self.writers.leave(session) {
             self.start(job);
         }
     }
 
     /// The limits of an answer.
-    pub fn limits(&self, fetch: Option<u32>) -> Limits {
+    pub(crate) fn limits(&self, fetch: Option<u32>) -> Limits {
         Limits {
             rows: fetch.map_or(usize::MAX, |rows| rows as usize),
             bytes: to_usize(self.config.result_bytes_max),
@@ -104,22 +104,22 @@ impl Shared {
     }
 
     /// Bytes that a frame may have.
-    pub fn frame_bytes_max(&self) -> usize {
+    pub(crate) fn frame_bytes_max(&self) -> usize {
         to_usize(self.config.frame_bytes_max)
     }
 
     /// What a statement on a worker may take.
-    pub fn budget(interrupt: &Interrupt) -> Budget {
-        Budget::new(interrupt.flag().clone())
+    pub(crate) fn budget(&self, interrupt: &Interrupt) -> Budget {
+        Budget::new(interrupt.flag().clone()).memory_bytes_max(self.config.statement_bytes_max)
     }
 
     /// A number for a new transaction.
-    pub fn next_transaction(&self) -> u64 {
+    pub(crate) fn next_transaction(&self) -> u64 {
         self.counters.transactions.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
 /// A setting as a size; settings are checked to be within what memory can hold.
-pub fn to_usize(setting: u64) -> usize {
+pub(crate) fn to_usize(setting: u64) -> usize {
     usize::try_from(setting).unwrap_or(usize::MAX)
 }

@@ -14,7 +14,7 @@ use crate::rows::Rows;
 
 /// A transaction that spans several statements.
 #[derive(Debug)]
-pub enum Open {
+pub(crate) enum Open {
     /// Reads, all from one snapshot.
     Read(Box<HeldSnapshot>),
     /// Reads and changes, in the writer's turn.
@@ -24,7 +24,7 @@ pub enum Open {
 }
 
 /// A snapshot, for those who print what they hold.
-pub struct HeldSnapshot(pub Snapshot);
+pub(crate) struct HeldSnapshot(pub Snapshot);
 
 impl std::fmt::Debug for HeldSnapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,7 +34,7 @@ impl std::fmt::Debug for HeldSnapshot {
 
 /// What the reactor knows of a transaction while its state is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransactionInfo {
+pub(crate) struct TransactionInfo {
     /// Its number.
     pub id: u64,
     /// What it may do.
@@ -47,7 +47,7 @@ pub struct TransactionInfo {
 
 /// Where the rows of a cursor come from.
 #[derive(Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// A snapshot of its own.
     Own(Box<HeldSnapshot>),
     /// The session's transaction.
@@ -58,7 +58,7 @@ pub enum Source {
 
 /// A cursor.
 #[derive(Debug)]
-pub struct OpenCursor {
+pub(crate) struct OpenCursor {
     /// The rows that are left.
     pub rows: Rows,
     /// Where they come from.
@@ -71,7 +71,7 @@ pub struct OpenCursor {
 
 /// What a session has open.
 #[derive(Debug, Default)]
-pub struct SessionState {
+pub(crate) struct SessionState {
     /// The transaction, if the client began one.
     pub transaction: Option<Open>,
     /// Its number and so on, as long as the client has not ended it.
@@ -83,13 +83,20 @@ pub struct SessionState {
 }
 
 impl SessionState {
+    /// A write transaction has begun.
+    pub(crate) fn begin_write(&mut self, transaction: Transaction, id: u64) {
+        self.transaction = Some(Open::Write(Box::new(transaction)));
+        self.info =
+            Some(TransactionInfo { id, mode: Mode::Write, since: Instant::now(), snapshot_lsn: None });
+    }
+
     /// Whether it holds the writer's turn.
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         matches!(self.transaction, Some(Open::Write(_)))
     }
 
     /// The error of a transaction that failed.
-    pub fn failed(&self) -> Option<&WireError> {
+    pub(crate) fn failed(&self) -> Option<&WireError> {
         if let Some(Open::Failed(error)) = &self.transaction { Some(error) } else { None }
     }
 
@@ -97,32 +104,33 @@ impl SessionState {
     ///
     /// # Errors
     /// `too-many-requests`.
-    pub fn check_cursors(&self, cursors_max: usize) -> Result<(), WireError> {
+    pub(crate) fn check_cursors(&self, cursors_max: usize) -> Result<(), WireError> {
         if self.cursors.len() < cursors_max {
             return Ok(());
         }
-        let message = format!("the session has {} cursors open, and may have no more; close some", self.cursors.len());
+        let message =
+            format!("the session has {} cursors open, and may have no more; close some", self.cursors.len());
         Err(WireError::new(ErrorCode::TooManyRequests, message))
     }
 
     /// The number of the next cursor.
-    pub fn next_cursor(&self) -> u64 {
+    pub(crate) fn next_cursor(&self) -> u64 {
         self.last_cursor + 1
     }
 
     /// Keeps the rows that are left, as the next cursor.
-    pub fn keep(&mut self, rows: Rows, source: Source, prepared: Arc<Prepared>) {
+    pub(crate) fn keep(&mut self, rows: Rows, source: Source, prepared: Arc<Prepared>) {
         self.last_cursor += 1;
         self.cursors.insert(self.last_cursor, OpenCursor { rows, source, prepared, used: Instant::now() });
     }
 
     /// Closes the cursors that read from the transaction.
-    pub fn close_transaction_cursors(&mut self) {
+    pub(crate) fn close_transaction_cursors(&mut self) {
         self.cursors.retain(|_, cursor| !matches!(cursor.source, Source::Transaction));
     }
 
     /// Whether dropping it may take a while: snapshots that were held long leave old versions to be pruned.
-    pub fn is_heavy(&self) -> bool {
+    pub(crate) fn is_heavy(&self) -> bool {
         self.transaction.is_some() || !self.cursors.is_empty()
     }
 }

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The connection has to have said hello.
     Hello,
     /// The statement has to be done.
@@ -34,18 +34,18 @@ pub enum Kind {
 }
 
 /// Stands in for a session where the deadline is the daemon's.
-pub const DAEMON: u64 = 0;
+pub(crate) const DAEMON: u64 = 0;
 
 /// All deadlines.
 #[derive(Debug, Default)]
-pub struct Timers {
+pub(crate) struct Timers {
     in_order: BTreeMap<(Instant, u64, Kind), ()>,
     at: FxHashMap<(u64, Kind), Instant>,
 }
 
 impl Timers {
     /// Sets a deadline, in place of the one that was there.
-    pub fn set(&mut self, session: u64, kind: Kind, at: Instant) {
+    pub(crate) fn set(&mut self, session: u64, kind: Kind, at: Instant) {
         if let Some(before) = self.at.insert((session, kind), at) {
             self.in_order.remove(&(before, session, kind));
         }
@@ -53,14 +53,14 @@ impl Timers {
     }
 
     /// Takes a deadline away, if it is there.
-    pub fn clear(&mut self, session: u64, kind: Kind) {
+    pub(crate) fn clear(&mut self, session: u64, kind: Kind) {
         if let Some(before) = self.at.remove(&(session, kind)) {
             self.in_order.remove(&(before, session, kind));
         }
     }
 
     /// Takes away all deadlines of a session.
-    pub fn clear_all(&mut self, session: u64) {
+    pub(crate) fn clear_all(&mut self, session: u64) {
         use Kind::{Cursors, Hello, Idle, IdleTransaction, Stall, Statement, Turn};
         for kind in [Hello, Statement, Turn, IdleTransaction, Idle, Stall, Cursors] {
             self.clear(session, kind);
@@ -68,17 +68,17 @@ impl Timers {
     }
 
     /// Whether there is such a deadline.
-    pub fn has(&self, session: u64, kind: Kind) -> bool {
+    pub(crate) fn has(&self, session: u64, kind: Kind) -> bool {
         self.at.contains_key(&(session, kind))
     }
 
     /// When the next deadline is.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.in_order.first_key_value().map(|((at, _, _), ())| *at)
     }
 
     /// Takes a deadline that has come.
-    pub fn pop(&mut self, now: Instant) -> Option<(u64, Kind)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(u64, Kind)> {
         let (&(at, session, kind), ()) = self.in_order.first_key_value()?;
         if at > now {
             return None;

@@ -53,7 +53,7 @@ impl Shared {
 }
 
 /// Some threads and what they have to do.
-pub struct Pool {
+pub(crate) struct Pool {
     name: &'static str,
     threads_max: usize,
     leaves_when_idle: bool,
@@ -69,18 +69,24 @@ impl std::fmt::Debug for Pool {
 
 impl Pool {
     /// A pool whose threads are started as they are needed, and stay.
-    pub fn new(name: &'static str, threads_max: usize) -> Pool {
+    pub(crate) fn new(name: &'static str, threads_max: usize) -> Pool {
         let shared = Arc::new(Shared::default());
-        Pool { name, threads_max: threads_max.max(1), leaves_when_idle: false, shared, handles: Mutex::default() }
+        Pool {
+            name,
+            threads_max: threads_max.max(1),
+            leaves_when_idle: false,
+            shared,
+            handles: Mutex::default(),
+        }
     }
 
     /// A pool whose threads leave when there is nothing to do.
-    pub fn fleeting(name: &'static str, threads_max: usize) -> Pool {
+    pub(crate) fn fleeting(name: &'static str, threads_max: usize) -> Pool {
         Pool { leaves_when_idle: true, ..Pool::new(name, threads_max) }
     }
 
     /// Has a task done.
-    pub fn give(&self, task: impl FnOnce() + Send + 'static) {
+    pub(crate) fn give(&self, task: impl FnOnce() + Send + 'static) {
         let mut queue = self.shared.lock();
         queue.tasks.push_back(Box::new(task));
         if queue.idle >= queue.tasks.len() {
@@ -122,7 +128,7 @@ impl Pool {
     }
 
     /// Ends the threads when all tasks are done, and waits for them.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
         let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The queue; `J` is what waits.
 #[derive(Debug)]
-pub struct Writers<J> {
+pub(crate) struct Writers<J> {
     queue: Mutex<Queue<J>>,
 }
 
@@ -33,7 +33,7 @@ impl<J> Writers<J> {
     }
 
     /// Gives the session the turn, if it is free.
-    pub fn try_enter(&self, session: u64) -> bool {
+    pub(crate) fn try_enter(&self, session: u64) -> bool {
         let mut queue = self.lock();
         let is_free = queue.holder.is_none();
         if is_free {
@@ -43,7 +43,7 @@ impl<J> Writers<J> {
     }
 
     /// Gives the job back if its session has the turn now; keeps it until then if not.
-    pub fn enter(&self, session: u64, job: J) -> Option<J> {
+    pub(crate) fn enter(&self, session: u64, job: J) -> Option<J> {
         let mut queue = self.lock();
         if queue.holder.is_none() {
             queue.holder = Some(session);
@@ -55,7 +55,7 @@ impl<J> Writers<J> {
 
     /// The session gives the turn up; returns the job whose session has it now.
     #[must_use]
-    pub fn leave(&self, session: u64) -> Option<J> {
+    pub(crate) fn leave(&self, session: u64) -> Option<J> {
         let mut queue = self.lock();
         debug_assert_eq!(queue.holder, Some(session), "only who has the turn gives it up");
         let (next, job) = match queue.waiting.pop_front() {
@@ -68,14 +68,14 @@ impl<J> Writers<J> {
 
     /// Takes the session's job out, if it still waits.
     #[must_use]
-    pub fn withdraw(&self, session: u64) -> Option<J> {
+    pub(crate) fn withdraw(&self, session: u64) -> Option<J> {
         let mut queue = self.lock();
         let index = queue.waiting.iter().position(|(waiting, _)| *waiting == session)?;
         queue.waiting.remove(index).map(|(_, job)| job)
     }
 
     /// Who has the turn, and who waits for it, the next one first.
-    pub fn look(&self) -> (Option<u64>, Vec<u64>) {
+    pub(crate) fn look(&self) -> (Option<u64>, Vec<u64>) {
         let queue = self.lock();
         (queue.holder, queue.waiting.iter().map(|(session, _)| *session).collect())
     }

@@ -55,6 +55,11 @@ pub enum Message<'a> {
 pub struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
+    /// The body that these bytes are: for a copy that was kept.
+    pub fn of(bytes: &'a [u8]) -> Body<'a> {
+        Body(bytes)
+    }
+
     /// The encoded bytes.
     pub fn bytes(self) -> &'a [u8] {
         self.0
@@ -62,7 +67,12 @@ impl<'a> Body<'a> {
 
     /// Decodes all of it.
     pub fn read<T: Wire>(self) -> Result<T> {
-        read_all(Decoder::at_depth(self.0, BODY_DEPTH))
+        read_all(self.decoder())
+    }
+
+    /// For whoever decodes it field by field.
+    pub fn decoder(self) -> Decoder<'a> {
+        Decoder::at_depth(self.0, BODY_DEPTH)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Dictionaries: the numbers of labels, edge types, property keys and label sets.
 //!
 //! On disk a B+tree, append-only. A key is a kind byte, the number as u32 and a piece number as u16, both big
-//! endian; its value is a piece of the name, of at most [`PIECE_BYTES_MAX`]. All pieces but the last are full,
+//! endian; its value is a piece of the name, of at most `PIECE_BYTES_MAX`. All pieces but the last are full,
 //! and the last is not, so a name whose length is a multiple ends in an empty piece. Of a label set the "name"
 //! is its label numbers, u32 little endian, rising.
 //!

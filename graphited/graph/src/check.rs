@@ -13,7 +13,7 @@ use crate::adjacency::{self, Owner, Side};
 use crate::apply::Spaces;
 use crate::catalog::{Catalog, visit_catalog_pages};
 use crate::edges::{self, EdgeReader, EdgeRecord};
-use crate::import;
+use crate::ledger;
 use crate::nodes::{self, NodeReader, NodeRecord};
 use crate::page_view::side_of;
 use crate::properties::{self, check_properties};
@@ -209,7 +209,7 @@ pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> CheckReport {
     let mut walk = Walk { r, catalog, report, owned: FxHashSet::default(), met: [0; 2] };
     walk.tables();
     walk.part("catalog", |r, own| visit_catalog_pages(r, own));
-    walk.part("import ledger", |r, own| import::for_each_page(r, own));
+    walk.part("import ledger", |r, own| ledger::for_each_page(r, own));
     let spaces = Spaces::default();
     for (what, space) in
         [("free space of records", &spaces.records), ("free space of adjacency", &spaces.adjacency)]

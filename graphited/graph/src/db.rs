@@ -1,7 +1,7 @@
 //! The facade: an open graph database.
 //!
 //! Readers take a [`Snapshot`] and are never in anyone's way. Writers take turns: whoever holds the [`WriterTurn`]
-//! may have a [`Transaction`] or an [`Importer`], and everyone else waits or is told [`Error::Busy`]. Names (labels,
+//! may have a [`Transaction`] or an [`Importer`], and everyone else waits or is told [`crate::Error::Busy`]. Names (labels,
 //! types, keys, sets of labels) are made by small commits of their own, ahead of use and beside any turn.
 //!
 //! Locks, in the order in which they may be taken: the writer's turn, `naming`, the store's turn, `spaces`, the
@@ -25,7 +25,7 @@ use graphite_store::{Lsn, PageReader, PageWriter, Store, StoreOptions, Turn};
 use crate::apply::{self, Spaces};
 use crate::catalog::Catalog;
 use crate::check::{self, CheckReport};
-use crate::import::{self, EdgeBatch, Imported, NodeBatch};
+use crate::importer::Importer;
 use crate::page_view::PageView;
 use crate::pool::{EdgePool, NodePool};
 use crate::state;
@@ -33,12 +33,10 @@ use crate::transaction::Transaction;
 use crate::view::View;
 use crate::write_set::WriteSet;
 use crate::writer::{WriterQueue, WriterTurn};
-use crate::{EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId};
+use crate::{EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId};
 
 /// Version of the graph's layout in the store's pages.
 pub const GRAPH_FORMAT: u64 = 1;
-/// Entries of the import ledger that are forgotten in one turn.
-const FORGET_MAX: usize = 10_000;
 
 /// The newest durable graph at one moment: owned, never changing, in nobody's way.
 pub type Snapshot = PageView<graphite_store::Snapshot>;
@@ -179,7 +177,7 @@ impl GraphDb {
     /// Begins a write transaction, if no other is open.
     ///
     /// # Errors
-    /// [`Error::Busy`].
+    /// [`crate::Error::Busy`].
     pub fn begin(&self) -> Result<Transaction> {
         Ok(Transaction::new(self.clone(), self.try_writer_turn()?))
     }
@@ -192,7 +190,7 @@ impl GraphDb {
     /// The writer's turn, if nobody has it and nobody waits for it.
     ///
     /// # Errors
-    /// [`Error::Busy`].
+    /// [`crate::Error::Busy`].
     pub fn try_writer_turn(&self) -> Result<WriterTurn> {
         self.inner.writers.try_take()
     }
@@ -200,14 +198,14 @@ impl GraphDb {
     /// Waits for the writer's turn, first come, first served, for at most `limit`.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it did not come.
+    /// [`crate::Error::Busy`] if it did not come.
     pub fn wait_writer_turn(&self, limit: Duration) -> Result<WriterTurn> {
         self.inner.writers.wait(limit)
     }
 
     /// Begins an import, or goes on with one, in the writer's turn; other writers wait until it is dropped.
     pub fn import(&self, turn: WriterTurn) -> Importer {
-        Importer { db: self.clone(), _turn: turn }
+        Importer::new(self.clone(), turn)
     }
 
     /// What is counted without a walk.
@@ -341,8 +339,30 @@ impl GraphDb {
         Ok(lsn)
     }
 
+    /// Leases fresh consecutive slots for a batch of nodes; ends by [`GraphDb::end_node_range`].
+    pub(crate) fn lease_node_range(&self, count: u64) -> Result<NodeSlot> {
+        let mut pools = lock(&self.inner.pools);
+        pools.nodes.take_fresh_range(&self.inner.store.pin(), count)
+    }
+
+    /// The batch was put, and that is applied, or it was refused.
+    pub(crate) fn end_node_range(&self, first: NodeSlot) {
+        lock(&self.inner.pools).nodes.end_fresh_range(first);
+    }
+
+    /// Leases fresh consecutive slots for a batch of edges; ends by [`GraphDb::end_edge_range`].
+    pub(crate) fn lease_edge_range(&self, count: u64) -> Result<EdgeSlot> {
+        let mut pools = lock(&self.inner.pools);
+        pools.edges.take_fresh_range(&self.inner.store.pin(), count)
+    }
+
+    /// The batch was put, and that is applied, or it was refused.
+    pub(crate) fn end_edge_range(&self, first: EdgeSlot) {
+        lock(&self.inner.pools).edges.end_fresh_range(first);
+    }
+
     /// Runs one batch in a bulk turn of its own.
-    fn bulk(&self, work: impl FnOnce(&mut Turn<'_>, &mut Spaces) -> Result<()>) -> Result<Lsn> {
+    pub(crate) fn bulk(&self, work: impl FnOnce(&mut Turn<'_>, &mut Spaces) -> Result<()>) -> Result<Lsn> {
         let mut turn = self.inner.store.turn_bulk()?;
         let mut spaces = self.inner.spaces();
         let done = work(&mut turn, &mut spaces).and_then(|()| Ok(turn.commit()?));
@@ -350,100 +370,5 @@ impl GraphDb {
             spaces.forget();
         }
         done
-    }
-}
-
-/// Imports batches, in the writer's turn.
-pub struct Importer {
-    db: GraphDb,
-    _turn: WriterTurn,
-}
-
-impl fmt::Debug for Importer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Importer").field("db", &self.db).finish_non_exhaustive()
-    }
-}
-
-impl Importer {
-    /// Imports a batch of nodes under the name of the import and the batch's number, unless that batch has arrived
-    /// before. Returns what it was given, and the LSN to wait for.
-    ///
-    /// # Errors
-    /// Of the store, and the limits of values and names; nothing of the batch is kept then.
-    pub fn nodes(&self, import: &[u8], batch: u64, rows: NodeBatch) -> Result<(Imported, Lsn)> {
-        if let Some(before) = self.arrived(import, batch)? {
-            return Ok(before);
-        }
-        let catalog = self.db.catalog();
-        if rows.label_sets.iter().any(|&set| catalog.labels_of(set).is_none()) {
-            return Err(Error::UnevenBatch("a set of labels is not in the catalog"));
-        }
-        let count = rows.label_sets.len() as u64;
-        let first = {
-            let mut pools = lock(&self.db.inner.pools);
-            pools.nodes.take_fresh_range(&self.db.inner.store.pin(), count)?
-        };
-        let imported = Imported::Nodes { first, count };
-        let done = self.db.bulk(|turn, spaces| {
-            import::add_nodes(turn, spaces, first, rows)?;
-            import::record(turn, import, batch, imported)
-        });
-        lock(&self.db.inner.pools).nodes.end_fresh_range(first);
-        Ok((imported, done?))
-    }
-
-    /// Imports a batch of edges, as [`Importer::nodes`] does nodes.
-    ///
-    /// # Errors
-    /// As [`Importer::nodes`], and `NodeNotFound` for an end that does not exist.
-    pub fn edges(&self, import: &[u8], batch: u64, rows: EdgeBatch) -> Result<(Imported, Lsn)> {
-        if let Some(before) = self.arrived(import, batch)? {
-            return Ok(before);
-        }
-        let catalog = self.db.catalog();
-        if rows.types.iter().any(|&type_| catalog.type_name(type_).is_none()) {
-            return Err(Error::UnevenBatch("an edge type is not in the catalog"));
-        }
-        let count = rows.starts.len() as u64;
-        let first = {
-            let mut pools = lock(&self.db.inner.pools);
-            pools.edges.take_fresh_range(&self.db.inner.store.pin(), count)?
-        };
-        let imported = Imported::Edges { first, count };
-        let done = self.db.bulk(|turn, spaces| {
-            import::add_edges(turn, spaces, first, rows)?;
-            import::record(turn, import, batch, imported)
-        });
-        lock(&self.db.inner.pools).edges.end_fresh_range(first);
-        Ok((imported, done?))
-    }
-
-    fn arrived(&self, import: &[u8], batch: u64) -> Result<Option<(Imported, Lsn)>> {
-        let pin = self.db.inner.store.pin();
-        Ok(import::status(&pin, import, batch)?.map(|imported| (imported, pin.lsn())))
-    }
-
-    /// What a batch was given, if it has arrived.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub fn status(&self, import: &[u8], batch: u64) -> Result<Option<Imported>> {
-        import::status(&self.db.inner.store.pin(), import, batch)
-    }
-
-    /// Forgets the ledger of an import that is over.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub fn end(&self, import: &[u8]) -> Result<Lsn> {
-        loop {
-            let mut turn = self.db.inner.store.turn()?;
-            let forgotten = import::forget(&mut turn, import, FORGET_MAX)?;
-            let lsn = turn.commit()?;
-            if forgotten < FORGET_MAX {
-                return Ok(lsn);
-            }
-        }
     }
 }

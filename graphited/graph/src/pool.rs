@@ -94,7 +94,7 @@ impl<T: Table> SlotPool<T> {
     /// taken while the pool was already held.
     ///
     /// # Errors
-    /// What the store says; [`Error::Corrupt`] if directory and table contradict each other;
+    /// What the store says; [`crate::Error::Corrupt`] if directory and table contradict each other;
     /// `TooMany` if the table cannot grow.
     pub fn take<R: PageReader>(&mut self, r: &R) -> Result<(T::Slot, u16)> {
         loop {

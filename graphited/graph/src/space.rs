@@ -1,6 +1,6 @@
 //! Where the next record goes: finds a slotted page with room, for property records or small adjacency blocks.
 //!
-//! What is known is in the file: a map with one byte for every page ([`map`]), which says whether the page
+//! What is known is in the file: a map with one byte for every page (`map`), which says whether the page
 //! belongs to the map, and about how much room it has. In memory are only hints, which may be lost or wrong:
 //! the few *open* pages that are being filled, and how much room the best page of each map leaf has.
 //!
@@ -13,7 +13,7 @@
 //! 3. A page without records is freed.
 //!
 //! Policy: a record goes close to `near` if there is room; else into the first open page that has room, and
-//! [`SLACK_BYTES`] to spare; else a page that is at least a quarter empty is opened, or a new one. So many
+//! `SLACK_BYTES` to spare; else a page that is at least a quarter empty is opened, or a new one. So many
 //! inserts, one after another, fill page after page, and holes too small for that are left to records that belong
 //! near them, or grow.
 
@@ -83,6 +83,8 @@ impl SpaceMap {
     /// What the store says; [`Error::Corrupt`] if the map contradicts itself.
     pub fn find<W: PageWriter>(&mut self, w: &mut W, bytes: usize, near: Option<PageNo>) -> Result<PageNo> {
         assert!(bytes <= record::RECORD_BYTES_MAX, "a record of {bytes} bytes fits no page");
+        // A page without room for another record at all says 0, so a record of no bytes asks for one.
+        let bytes = bytes.max(1);
         if let Some(near) = near
             && let Some(page) = self.find_near(w, bytes, near)?
         {

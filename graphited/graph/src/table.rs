@@ -216,6 +216,7 @@ fn index_at(logical: u64, level: usize) -> usize {
     (logical / reach(level) % FANOUT as u64) as usize
 }
 
+#[inline]
 fn slot_bytes<T: Table>(page: &Page, index: usize) -> &[u8] {
     let at = SLOTS + index * T::SLOT_BYTES;
     &page.body()[at..at + T::SLOT_BYTES]
@@ -361,57 +362,12 @@ pub(crate) fn find_open<T: Table, R: PageReader>(r: &R, from: u64) -> Result<u64
     Ok(logical)
 }
 
-/// Remembers the directory page and the table page of the last slot, so that slots that come sorted cost one page
-/// access for every table page. The pages stay pinned as long as it lives: for one batch, not longer.
-pub struct TableReader<'r, T: Table, R: PageReader> {
-    r: &'r R,
-    /// The lowest directory page, and the index of the first logical page below it in units of its fan-out.
-    directory: Option<(u64, R::Ref<'r>)>,
-    page: Option<(u64, R::Ref<'r>)>,
-    table: std::marker::PhantomData<T>,
-}
-
-impl<'r, T: Table, R: PageReader> TableReader<'r, T, R> {
-    /// A reader that has seen nothing yet.
-    pub fn new(r: &'r R) -> Self {
-        TableReader { r, directory: None, page: None, table: std::marker::PhantomData }
-    }
-
-    /// What is in `slot`; none if it is free or was never made.
-    ///
-    /// # Errors
-    /// What the store says; [`Error::Corrupt`] if directory and table page contradict each other.
-    #[inline]
-    pub fn read(&mut self, slot: T::Slot) -> Result<Option<T::Record>> {
-        let (logical, index) = split::<T>(slot);
-        if !self.page.as_ref().is_some_and(|(at, _)| *at == logical) && !self.turn_to(logical)? {
-            return Ok(None);
-        }
-        match &self.page {
-            Some((_, page)) => Ok(T::decode(slot_bytes::<T>(page, index)).used()),
-            None => Ok(None),
-        }
-    }
-
-    /// Fetches table page `logical`; false if there is none.
-    fn turn_to(&mut self, logical: u64) -> Result<bool> {
-        let group = logical / FANOUT as u64;
-        if !self.directory.as_ref().is_some_and(|(at, _)| *at == group) {
-            self.directory = leaf_directory::<T, R>(self.r, logical)?.map(|page| (group, page));
-        }
-        let Some((_, directory)) = &self.directory else { return Ok(false) };
-        let Some(number) = Entry::read(directory, index_at(logical, 0)).page else { return Ok(false) };
-        let page = self.r.page(number)?;
-        check_table_page::<T>(&page, logical)?;
-        self.page = Some((logical, page));
-        Ok(true)
-    }
-}
-
 mod change;
 mod check;
+mod reader;
 pub(crate) use change::{free_slot, put_run};
 pub(crate) use check::check;
+pub(crate) use reader::TableReader;
 
 #[cfg(test)]
 mod tests;

@@ -13,23 +13,20 @@
 //! Every change goes through [`Transaction::node_to_change`] or [`Transaction::edge_to_change`], and every read
 //! through one function, `with_view`.
 
+mod reads;
+
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use graphite_store::Lsn;
 
-use crate::catalog::Catalog;
 use crate::db::{GraphDb, Leases, Snapshot};
 use crate::overlay::Overlay;
 use crate::properties::check_value;
-use crate::view::{EdgeHead, EdgeName, Neighbour, NodeHead, NodeName, Scan, View};
+use crate::view::{NodeHead, View};
 use crate::write_set::{EdgeEnds, PropertiesIn, WriteSet};
 use crate::writer::WriterTurn;
-use crate::{
-    Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value,
-};
+use crate::{Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, Result, TypeId, Value};
 
 /// Edges that are looked up at a time when a node is detached.
 const DETACH_BATCH: usize = 1024;
@@ -436,100 +433,4 @@ fn not_null(properties: PropertiesIn<'_>) -> u64 {
 fn lost(before: &[(KeyId, Value)], after: PropertiesIn<'_>) -> u64 {
     let stays = |key: &KeyId| after.iter().any(|(other, value)| other == key && !value.is_null());
     before.iter().filter(|(key, _)| !stays(key)).count() as u64
-}
-
-impl View for Transaction {
-    fn catalog(&self) -> Arc<Catalog> {
-        self.db.catalog()
-    }
-
-    fn node_count(&self) -> Result<u64> {
-        self.with_view(|view| view.node_count())
-    }
-
-    fn edge_count(&self) -> Result<u64> {
-        self.with_view(|view| view.edge_count())
-    }
-
-    fn node_head(&self, node: impl NodeName) -> Result<Option<NodeHead>> {
-        self.with_view(|view| view.node_head(node))
-    }
-
-    fn properties(&self, node: impl NodeName) -> Result<Option<Vec<(KeyId, Value)>>> {
-        self.with_view(|view| view.properties(node))
-    }
-
-    fn property(&self, node: impl NodeName, key: KeyId) -> Result<Option<Value>> {
-        self.with_view(|view| view.property(node, key))
-    }
-
-    fn edge_head(&self, edge: impl EdgeName) -> Result<Option<EdgeHead>> {
-        self.with_view(|view| view.edge_head(edge))
-    }
-
-    fn edge_properties(&self, edge: impl EdgeName) -> Result<Option<Vec<(KeyId, Value)>>> {
-        self.with_view(|view| view.edge_properties(edge))
-    }
-
-    fn edge_property(&self, edge: impl EdgeName, key: KeyId) -> Result<Option<Value>> {
-        self.with_view(|view| view.edge_property(edge, key))
-    }
-
-    fn degree(&self, node: impl NodeName, direction: Direction, types: Option<&[TypeId]>) -> Result<u64> {
-        self.with_view(|view| view.degree(node, direction, types))
-    }
-
-    fn neighbours(
-        &self,
-        node: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        after: Option<Neighbour>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>> {
-        self.with_view(|view| view.neighbours(node, direction, types, after, max))
-    }
-
-    fn edges_between(
-        &self,
-        from: impl NodeName,
-        to: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>> {
-        self.with_view(|view| view.edges_between(from, to, direction, types, max))
-    }
-
-    fn for_each_neighbour(
-        &self,
-        from: &[NodeSlot],
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>> {
-        self.with_view(|view| view.for_each_neighbour(from, direction, types, visit))
-    }
-
-    fn scan_nodes(
-        &self,
-        after: Option<NodeSlot>,
-        label: Option<LabelId>,
-        max: usize,
-    ) -> Result<Scan<NodeHead, NodeSlot>> {
-        self.with_view(|view| view.scan_nodes(after, label, max))
-    }
-
-    fn scan_edges(
-        &self,
-        after: Option<EdgeSlot>,
-        type_: Option<TypeId>,
-        max: usize,
-    ) -> Result<Scan<EdgeHead, EdgeSlot>> {
-        self.with_view(|view| view.scan_edges(after, type_, max))
-    }
-
-    fn node_slots_end(&self) -> Result<u64> {
-        self.with_view(|view| view.node_slots_end())
-    }
 }

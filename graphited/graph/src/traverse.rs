@@ -1,6 +1,6 @@
 //! Traversals over any [`View`]: neighbourhoods, ends of walks, shortest paths.
 //!
-//! All of them go level by level. A level is a [`SlotSet`]: it starts as a short list and becomes a bitmap over
+//! All of them go level by level. A level is a `SlotSet`: it starts as a short list and becomes a bitmap over
 //! the node table once a bitmap is cheaper to fill and to read in order than the list is to sort. Frontiers are
 //! expanded in slot order, so that neighbouring slots share the page they are in.
 //!
@@ -9,21 +9,21 @@
 //! 2. Memory is bounded by two bits per node slot and two copies of a level (shortest paths: one entry per node
 //!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier.
 
+mod slot_set;
+
 use std::ops::ControlFlow;
 
 use rustc_hash::FxHashMap;
-use rustc_hash::FxHashSet;
 
+use self::slot_set::SlotSet;
 use crate::view::View;
 use crate::{Direction, EdgeSlot, Error, NodeSlot, Result, TypeId};
 
 /// Nodes of a frontier that are expanded between two looks at the budget.
 pub const CHUNK_NODES: usize = 256;
 
-/// A list shorter than this is sorted rather than made a bitmap.
-const LIST_MAX: usize = 64;
-/// How many bitmap words are read in the time that one list element is sorted.
-const WORDS_PER_SORTED: usize = 32;
+/// How many neighbours a node of a frontier is taken to have before they are seen.
+const DEGREE_GUESS: usize = 4;
 
 /// Asked now and then with the number of edges looked at since the last time; `false` ends the traversal with
 /// [`Error::Interrupted`].
@@ -47,148 +47,6 @@ pub struct Path {
     pub edges: Vec<EdgeSlot>,
 }
 
-/// A set of node slots that is filled first and read, in order, later.
-#[derive(Clone, Debug)]
-struct SlotSet {
-    /// While `words` is empty: what was put in, in any order and with duplicates.
-    list: Vec<NodeSlot>,
-    words: Vec<u64>,
-    /// Slots past the bitmap; none, unless an adjacency entry is damaged.
-    far: FxHashSet<NodeSlot>,
-    slots_end: usize,
-}
-
-impl SlotSet {
-    fn new(slots_end: u64) -> SlotSet {
-        let slots_end = usize::try_from(slots_end).unwrap_or(usize::MAX);
-        SlotSet { list: Vec::new(), words: Vec::new(), far: FxHashSet::default(), slots_end }
-    }
-
-    fn is_bitmap(&self) -> bool {
-        !self.words.is_empty()
-    }
-
-    fn set(words: &mut [u64], far: &mut FxHashSet<NodeSlot>, slot: NodeSlot) {
-        match words.get_mut((slot.0 >> 6) as usize) {
-            Some(word) => *word |= 1 << (slot.0 & 63),
-            None => {
-                far.insert(slot);
-            }
-        }
-    }
-
-    /// Becomes a bitmap if the list has grown too long to be sorted cheaply.
-    fn settle(&mut self) {
-        let words = self.slots_end / 64 + 1;
-        if self.is_bitmap() || self.list.len() <= LIST_MAX.max(words / WORDS_PER_SORTED) {
-            return;
-        }
-        self.words = vec![0; words];
-        for slot in std::mem::take(&mut self.list) {
-            SlotSet::set(&mut self.words, &mut self.far, slot);
-        }
-    }
-
-    /// Adds every neighbour of the nodes in `frontier`. Returns how many edges were looked at.
-    fn add_neighbours<V: View>(
-        &mut self,
-        view: &V,
-        frontier: &[NodeSlot],
-        follow: Follow<'_>,
-    ) -> Result<u64> {
-        let mut edges = 0;
-        if self.is_bitmap() {
-            let (words, far) = (self.words.as_mut_slice(), &mut self.far);
-            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
-                edges += 1;
-                SlotSet::set(words, far, slot);
-                ControlFlow::Continue(())
-            })?;
-        } else {
-            let list = &mut self.list;
-            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
-                list.push(slot);
-                ControlFlow::Continue(())
-            })?;
-            edges = self.list.len() as u64;
-            self.settle();
-        }
-        Ok(edges)
-    }
-
-    /// Puts the list in order.
-    fn finish(&mut self) {
-        self.list.sort_unstable();
-        self.list.dedup();
-    }
-
-    /// After `finish`.
-    fn contains(&self, slot: NodeSlot) -> bool {
-        match self.words.get((slot.0 >> 6) as usize) {
-            Some(word) => word >> (slot.0 & 63) & 1 == 1,
-            None => self.list.binary_search(&slot).is_ok() || self.far.contains(&slot),
-        }
-    }
-
-    /// After `finish`.
-    fn count(&self) -> u64 {
-        let bits: u64 = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
-        bits + self.list.len() as u64 + self.far.len() as u64
-    }
-
-    /// After `finish`: all members in order.
-    fn sorted(&self) -> Vec<NodeSlot> {
-        if !self.is_bitmap() {
-            return self.list.clone();
-        }
-        let mut all = Vec::new();
-        for (index, &word) in self.words.iter().enumerate() {
-            let mut rest = word;
-            while rest != 0 {
-                all.push(NodeSlot(index as u64 * 64 + u64::from(rest.trailing_zeros())));
-                rest &= rest - 1;
-            }
-        }
-        let near = all.len();
-        all.extend(&self.far);
-        all[near..].sort_unstable();
-        all
-    }
-
-    /// Removes every member of `other`; both are finished.
-    fn subtract(&mut self, other: &SlotSet) {
-        self.list.retain(|&slot| !other.contains(slot));
-        self.far.retain(|&slot| !other.contains(slot));
-        if other.is_bitmap() {
-            for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-                *word &= !theirs;
-            }
-            return;
-        }
-        for slot in &other.list {
-            if let Some(word) = self.words.get_mut((slot.0 >> 6) as usize) {
-                *word &= !(1 << (slot.0 & 63));
-            }
-        }
-    }
-
-    /// Adds every member of `other`; both are finished.
-    fn unite(&mut self, other: &SlotSet) {
-        if !self.is_bitmap() {
-            self.list.extend(other.sorted());
-            self.settle();
-            return self.finish();
-        }
-        self.far.extend(&other.far);
-        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-            *word |= theirs;
-        }
-        for &slot in &other.list {
-            SlotSet::set(&mut self.words, &mut self.far, slot);
-        }
-    }
-}
-
 /// The nodes one step away from `frontier`.
 fn level<V: View>(
     view: &V,
@@ -198,6 +56,7 @@ fn level<V: View>(
     budget: &mut dyn FnMut(u64) -> bool,
 ) -> Result<SlotSet> {
     let mut next = SlotSet::new(slots_end);
+    next.expect(frontier.len() * DEGREE_GUESS);
     let mut edges = 0;
     for chunk in frontier.chunks(CHUNK_NODES) {
         if !budget(edges) {
@@ -213,10 +72,9 @@ fn start_set<V: View>(view: &V, starts: &[NodeSlot], slots_end: u64) -> Result<S
     let mut set = SlotSet::new(slots_end);
     for &slot in starts {
         if view.node_exists(slot)? {
-            set.list.push(slot);
+            set.push(slot);
         }
     }
-    set.settle();
     set.finish();
     Ok(set)
 }

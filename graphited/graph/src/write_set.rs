@@ -11,126 +11,19 @@
 //! The write set checks nothing about the graph: whether a node exists is asked, by its owner, of the view that
 //! lays the write set over the newest state.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod changes;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+
+pub use self::changes::EdgeEnds;
+pub(crate) use self::changes::{AdjacencyChange, EdgeChange, Fate, NodeChange, PropertyChanges};
 use crate::adjacency::Entry;
-use crate::{Direction, EdgeId, EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value};
+use crate::{EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Value};
 
 /// Bytes that a changed node or edge counts for in [`WriteSet::bytes`], whatever is changed.
 const CHANGE_BYTES: u64 = 96;
-
-/// What becomes of a node or an edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It did not exist before.
-    Created,
-    /// It existed and stays.
-    Changed,
-    /// It existed and goes. Its other changes no longer mean anything.
-    Deleted,
-}
-
-/// Changes of properties.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct PropertyChanges {
-    /// Whether what was there before is gone.
-    pub(crate) cleared: bool,
-    /// New values; null removes.
-    pub(crate) values: BTreeMap<KeyId, Value>,
-}
-
-impl PropertyChanges {
-    /// Whether nothing changes.
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.cleared && self.values.is_empty()
-    }
-
-    /// The value of one key; `before` is asked only if it still shows.
-    pub(crate) fn value_over(
-        &self,
-        key: KeyId,
-        before: impl FnOnce() -> Result<Option<Value>>,
-    ) -> Result<Value> {
-        match self.values.get(&key) {
-            Some(value) => Ok(value.clone()),
-            None if self.cleared => Ok(Value::Null),
-            None => Ok(before()?.unwrap_or(Value::Null)),
-        }
-    }
-
-    /// The properties that result from `before`, sorted by key and without nulls.
-    pub(crate) fn over(&self, before: Vec<(KeyId, Value)>) -> Vec<(KeyId, Value)> {
-        let mut all: BTreeMap<KeyId, Value> =
-            if self.cleared { BTreeMap::new() } else { before.into_iter().collect() };
-        for (&key, value) in &self.values {
-            all.insert(key, value.clone());
-        }
-        all.into_iter().filter(|(_, value)| !value.is_null()).collect()
-    }
-}
-
-/// Changes of one side of a node's adjacency.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AdjacencyChange {
-    pub(crate) added: BTreeSet<(TypeId, Entry)>,
-    pub(crate) removed: BTreeSet<(TypeId, Entry)>,
-}
-
-impl AdjacencyChange {
-    /// Whether nothing changes.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty()
-    }
-
-    fn link(&mut self, type_: TypeId, entry: Entry) {
-        if !self.removed.remove(&(type_, entry)) {
-            self.added.insert((type_, entry));
-        }
-    }
-
-    fn unlink(&mut self, type_: TypeId, entry: Entry) {
-        if !self.added.remove(&(type_, entry)) {
-            self.removed.insert((type_, entry));
-        }
-    }
-}
-
-/// Changes of one node.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct NodeChange {
-    pub(crate) id: NodeId,
-    pub(crate) fate: Fate,
-    pub(crate) label_set: Option<LabelSetId>,
-    pub(crate) properties: PropertyChanges,
-    pub(crate) out: AdjacencyChange,
-    pub(crate) in_: AdjacencyChange,
-}
-
-impl NodeChange {
-    fn is_empty(&self) -> bool {
-        self.fate == Fate::Changed
-            && self.label_set.is_none()
-            && self.properties.is_empty()
-            && self.out.is_empty()
-            && self.in_.is_empty()
-    }
-
-    /// One side of the adjacency changes.
-    pub(crate) fn side(&self, direction: Direction) -> &AdjacencyChange {
-        if direction == Direction::In { &self.in_ } else { &self.out }
-    }
-}
-
-/// Changes of one edge. Type and ends never change.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct EdgeChange {
-    pub(crate) id: EdgeId,
-    pub(crate) fate: Fate,
-    pub(crate) type_: TypeId,
-    pub(crate) start: NodeId,
-    pub(crate) end: NodeId,
-    pub(crate) properties: PropertyChanges,
-}
 
 /// Whose property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,19 +46,6 @@ enum Undo {
     EdgeDeleted(EdgeSlot),
     Property(Owner, KeyId, Option<Value>),
     Properties(Owner, PropertyChanges),
-}
-
-/// An edge as it stood when it was first changed here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EdgeEnds {
-    /// Its name.
-    pub id: EdgeId,
-    /// Its type.
-    pub type_: TypeId,
-    /// Where it starts.
-    pub start: NodeId,
-    /// Where it ends.
-    pub end: NodeId,
 }
 
 /// Everything that a transaction has changed.
@@ -453,13 +333,6 @@ impl WriteSet {
         if self.edges.get(&slot).is_some_and(unchanged) {
             self.edges.remove(&slot);
         }
-    }
-}
-
-impl EdgeChange {
-    /// The edge's name, type and ends.
-    pub(crate) fn ends(&self) -> EdgeEnds {
-        EdgeEnds { id: self.id, type_: self.type_, start: self.start, end: self.end }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Imports: batches against the model, the ledger that makes them resumable, and what a refused batch leaves.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -6,7 +7,9 @@ use std::collections::BTreeMap;
 
 use common::{Model, ModelEdge, ModelNode, assert_shows, open, settle, try_open};
 use graphite_graph::import::{Column, EdgeBatch, FRESH_GENERATION, Imported, NodeBatch};
-use graphite_graph::{Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View};
+use graphite_graph::{
+    Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View,
+};
 use graphite_store::disk::{LastOp, Outcome, SimDisk};
 use proptest::prelude::*;
 
@@ -25,7 +28,8 @@ fn names(db: &GraphDb) -> [LabelSetId; 2] {
 
 fn some_nodes(sets: [LabelSetId; 2], count: usize) -> NodeBatch {
     let numbers = (0..count).map(|row| Value::Int(row as i64)).collect();
-    let texts = (0..count).map(|row| if row % 3 == 0 { Value::String(format!("n{row}")) } else { Value::Null });
+    let texts =
+        (0..count).map(|row| if row % 3 == 0 { Value::String(format!("n{row}")) } else { Value::Null });
     NodeBatch {
         label_sets: (0..count).map(|row| sets[row % 2]).collect(),
         // In no order of keys: a batch may come as it likes.
@@ -36,7 +40,12 @@ fn some_nodes(sets: [LabelSetId; 2], count: usize) -> NodeBatch {
     }
 }
 
-fn add_nodes_to_model(model: &mut Model, imported: Imported, batch: &NodeBatch, sets: [LabelSetId; 2]) -> Vec<NodeId> {
+fn add_nodes_to_model(
+    model: &mut Model,
+    imported: Imported,
+    batch: &NodeBatch,
+    sets: [LabelSetId; 2],
+) -> Vec<NodeId> {
     let mut ids = Vec::new();
     for (row, set) in batch.label_sets.iter().enumerate() {
         let id = imported.node(row as u64).unwrap();
@@ -168,7 +177,11 @@ fn an_interrupted_import_resumes() {
         assert_eq!(report.problems, Vec::<String>::new(), "after operation {op}");
         assert!(report.nodes == 0 || report.nodes == 300);
         assert_eq!(report.edges % 200, 0);
-        if report.nodes > 0 { resumed += 1 } else { fresh += 1 }
+        if report.nodes > 0 {
+            resumed += 1
+        } else {
+            fresh += 1
+        }
         let (nodes, edges) = run(&db, sets).unwrap();
         assert_eq!((nodes.count(), edges.len()), (300, 3));
         let report = db.check().unwrap();
@@ -192,7 +205,11 @@ fn the_ledger_answers_until_the_import_ends() {
     assert_eq!(importer.status(b"a", 8).unwrap(), None);
     importer.end(b"a").unwrap();
     assert_eq!(importer.status(b"a", 7).unwrap(), None);
-    assert_eq!(importer.status(b"ab", 7).unwrap(), Some(other), "the end of one import is not that of another");
+    assert_eq!(
+        importer.status(b"ab", 7).unwrap(),
+        Some(other),
+        "the end of one import is not that of another"
+    );
     importer.end(b"ab").unwrap();
     assert!(matches!(importer.status(b"", 0), Err(Error::EmptyName { .. })));
     assert!(matches!(importer.status(&[b'x'; 65], 0), Err(Error::TooLong { .. })));

@@ -1,13 +1,12 @@
 //! Traversals against a search that keeps sets and nothing else, over small dense and sparse random graphs.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::{DIRECTIONS, Model, ModelEdge, ModelNode, open, settle};
-use graphite_graph::traverse::{
-    Follow, Path, khop, khop_count, shortest_path, walk_end_count, walk_ends,
-};
+use graphite_graph::traverse::{Follow, Path, khop, khop_count, shortest_path, walk_end_count, walk_ends};
 use graphite_graph::{Direction, Error, NodeId, NodeSlot, TypeId, View};
 use graphite_store::disk::SimDisk;
 use proptest::prelude::*;
@@ -52,8 +51,11 @@ fn assert_traverses<V: View>(view: &V, model: &Model, starts: &[NodeSlot]) {
             let follow = Follow { direction, types };
             let distance = distances(model, &start_set, follow);
             for (min, max) in [(0, 0), (0, 2), (1, 1), (1, 3), (2, 2), (2, 50), (3, 2)] {
-                let expected: Vec<NodeSlot> =
-                    distance.iter().filter(|(_, d)| (min..=max).contains(*d)).map(|(slot, _)| *slot).collect();
+                let expected: Vec<NodeSlot> = distance
+                    .iter()
+                    .filter(|(_, d)| (min..=max).contains(*d))
+                    .map(|(slot, _)| *slot)
+                    .collect();
                 assert_eq!(khop(view, starts, follow, min, max, goes_on).unwrap(), expected);
                 let count = khop_count(view, starts, follow, min, max, goes_on).unwrap();
                 assert_eq!(count, expected.len() as u64);

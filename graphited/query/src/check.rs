@@ -122,8 +122,12 @@ impl<'p> Shape<'p> {
             _ => {}
         }
         match step {
-            Step::Node { .. } | Step::Nodes { .. } | Step::CreateNodes { .. } => self.become_entity("node", Node),
-            Step::Edge { .. } | Step::Edges { .. } | Step::CreateEdges { .. } => self.become_entity("edge", Edge),
+            Step::Node { .. } | Step::Nodes { .. } | Step::CreateNodes { .. } => {
+                self.become_entity("node", Node)
+            }
+            Step::Edge { .. } | Step::Edges { .. } | Step::CreateEdges { .. } => {
+                self.become_entity("edge", Edge)
+            }
             Step::ShortestPath { .. } => *self = Shape { columns: vec![("path", Path)], current: None },
             Step::Filter { comparison, value, .. } => {
                 self.entity()?;

@@ -264,7 +264,9 @@ mod tests {
         let nan = Value::Float(f64::NAN);
         assert!(passes(Comparison::Ne, &nan, &nan) && !passes(Comparison::Le, &nan, &nan));
         let duration = Value::Duration { months: 1, days: 0, seconds: 0, nanos: 0 };
-        assert!(passes(Comparison::Eq, &duration, &duration) && !passes(Comparison::Le, &duration, &duration));
+        assert!(
+            passes(Comparison::Eq, &duration, &duration) && !passes(Comparison::Le, &duration, &duration)
+        );
         assert_eq!(compare(&Value::Map(BTreeMap::new()), &Value::Map(BTreeMap::new())), None);
     }
 

@@ -132,29 +132,13 @@ fn begin<V: View>(plan: &Plan, context: &mut Context<'_, V>) -> Result<Vec<Stage
     if last > 0 {
         let needed = rows_needed(plan);
         for (index, needed) in needed.into_iter().enumerate().take(last) {
-            let mut context = Context {
-                view: context.view,
-                catalog: context.catalog,
-                params: context.params,
-                budget: context.budget,
-                meter: &mut *context.meter,
-                made: &made,
-            };
-            let next = run_earlier(plan, index, needed, &mut context)?;
+            let next = run_earlier(plan, index, needed, &mut context.with_made(&made))?;
             made.push(next);
         }
     }
     let segments = plan_pipeline(plan, last)?;
     let Some(Segment::Read(operators)) = segments.first() else { return Ok(Vec::new()) };
-    let context = Context {
-        view: context.view,
-        catalog: context.catalog,
-        params: context.params,
-        budget: context.budget,
-        meter: &mut *context.meter,
-        made: &made,
-    };
-    bind(operators, Vec::new(), &context)
+    bind(operators, Vec::new(), &context.with_made(&made))
 }
 
 /// How many rows of each pipeline the later ones refer to.

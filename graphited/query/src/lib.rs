@@ -25,6 +25,7 @@ pub use check::{ColumnKind, columns};
 pub use cursor::{Cursor, Progress};
 pub use error::{At, Error, Result};
 pub use plan::{
-    Comparison, EntityRef, Expansion, NewEdge, NewNode, Operand, OrderBy, Params, Pipeline, Plan, Properties, Step,
+    Comparison, EntityRef, Expansion, NewEdge, NewNode, Operand, OrderBy, Params, Pipeline, Plan, Properties,
+    Step,
 };
 pub use write::{Outcome, run_write};

@@ -161,7 +161,8 @@ pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment<'_>
             None => {
                 // Between two writes there may be nothing to do.
                 let passes_on = [Operator::Input];
-                if !operators.iter().map(|planned| &planned.operator).eq(&passes_on) && !operators.is_empty() {
+                if !operators.iter().map(|planned| &planned.operator).eq(&passes_on) && !operators.is_empty()
+                {
                     segments.push(Segment::Read(finish(std::mem::take(&mut operators), false)));
                 }
                 operators.clear();
@@ -180,8 +181,7 @@ pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment<'_>
 
 /// The operator of a step alone; none if it writes. `shape` is that of the rows before it.
 fn operator<'p>(step: &'p Step, shape: &Shape<'p>) -> Option<Operator<'p>> {
-    let follow =
-        |direction: &Direction, types: &'p Vec<String>| FollowNames { direction: *direction, types };
+    let follow = |direction: &Direction, types: &'p Vec<String>| FollowNames { direction: *direction, types };
     Some(match step {
         Step::Node { ids, required } => Operator::NodeIds { ids, required: *required },
         Step::Edge { ids, required } => Operator::EdgeIds { ids, required: *required },

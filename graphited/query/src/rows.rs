@@ -9,7 +9,7 @@ use graphite_graph::{EdgeSlot, NodeSlot, Value, View};
 
 use crate::cell::{Batch, Cell};
 
-/// Most rows that operators pass on at a time.
+/// Most rows that operators ask for at a time.
 pub(crate) const BATCH_ROWS: usize = 1024;
 
 /// One column of some rows.
@@ -56,7 +56,7 @@ impl Column {
 
     /// Takes the elements out in this order; each is named at most once.
     fn take_in_order(&mut self, order: &[usize]) -> Column {
-        fn pick<T>(items: &mut Vec<T>, order: &[usize], take: impl Fn(&mut T) -> T) -> Vec<T> {
+        fn pick<T>(items: &mut [T], order: &[usize], take: impl Fn(&mut T) -> T) -> Vec<T> {
             order.iter().map(|&at| take(&mut items[at])).collect()
         }
         match self {

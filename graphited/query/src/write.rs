@@ -44,7 +44,14 @@ pub fn run_write(
 ) -> Result<Outcome> {
     let columns = columns(plan)?;
     transaction.begin_statement().map_err(Error::Transaction)?;
-    let mut run = Run { plan, params, transaction: &mut *transaction, budget, meter: Meter::default(), made: Vec::new() };
+    let mut run = Run {
+        plan,
+        params,
+        transaction: &mut *transaction,
+        budget,
+        meter: Meter::default(),
+        made: Vec::new(),
+    };
     match run.all() {
         Ok(rows) => Ok(Outcome { columns, rows, summary: transaction.statement_summary() }),
         Err(error) => {
@@ -113,7 +120,10 @@ impl Run<'_> {
         Ok(rows)
     }
 
-    fn with_context<T>(&mut self, read: impl FnOnce(&mut Context<'_, Transaction>) -> Result<T>) -> Result<T> {
+    fn with_context<T>(
+        &mut self,
+        read: impl FnOnce(&mut Context<'_, Transaction>) -> Result<T>,
+    ) -> Result<T> {
         let catalog = self.transaction.catalog();
         let mut context = Context {
             view: &*self.transaction,
@@ -197,9 +207,11 @@ impl Run<'_> {
             let (start, end) = self.with_context(|context| {
                 Ok((entity_id(at, &edge.start, context)?, entity_id(at, &edge.end, context)?))
             })?;
-            let type_ = self.catalog_or_db(at, |catalog| catalog.type_id(&edge.edge_type), |transaction| {
-                transaction.db().type_id_or_create(&edge.edge_type)
-            })?;
+            let type_ = self.catalog_or_db(
+                at,
+                |catalog| catalog.type_id(&edge.edge_type),
+                |transaction| transaction.db().type_id_or_create(&edge.edge_type),
+            )?;
             let properties = self.properties(at, &edge.properties, true)?;
             let id = self.transaction.create_edge(NodeId(start), type_, NodeId(end), &properties).at(at)?;
             slots.push(id.slot());
@@ -245,9 +257,11 @@ impl Run<'_> {
 
     fn labels(&mut self, at: At, names: &[String]) -> Result<Vec<LabelId>> {
         let label = |name: &String| {
-            self.catalog_or_db(at, |catalog| catalog.label_id(name), |transaction| {
-                transaction.db().label_id_or_create(name)
-            })
+            self.catalog_or_db(
+                at,
+                |catalog| catalog.label_id(name),
+                |transaction| transaction.db().label_id_or_create(name),
+            )
         };
         names.iter().map(label).collect()
     }

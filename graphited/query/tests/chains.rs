@@ -1,6 +1,8 @@
 //! Random pipelines over random graphs, in batches of any size, against an evaluation that is too simple to be
 //! wrong. Rows must be the same, and in the same order.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::OnceLock;
@@ -8,7 +10,9 @@ use std::sync::OnceLock;
 use common::naive::evaluate;
 use common::{Flat, KEYS, LABELS, Model, TYPES, flatten_batch, random_graph, read, snapshot};
 use graphite_graph::{Direction, GraphDb, Value};
-use graphite_query::{Budget, Comparison, EntityRef, Expansion, Operand, OrderBy, Params, Plan, Step, run_write};
+use graphite_query::{
+    Budget, Comparison, EntityRef, Expansion, Operand, OrderBy, Params, Plan, Step, run_write,
+};
 use proptest::prelude::*;
 
 const GRAPHS: usize = 6;
@@ -65,7 +69,9 @@ fn source() -> impl Strategy<Value = Step> {
 }
 
 fn transform() -> impl Strategy<Value = Step> {
-    let to = proptest::sample::select(&[Expansion::Nodes, Expansion::Nodes, Expansion::Edges, Expansion::Both][..]);
+    let to = proptest::sample::select(
+        &[Expansion::Nodes, Expansion::Nodes, Expansion::Edges, Expansion::Both][..],
+    );
     let by = prop_oneof![
         name(&KEYS).prop_map(OrderBy::Key),
         proptest::sample::select(&["node", "edge", "degree", "count", "name", "x"][..])
@@ -138,7 +144,8 @@ fn with_ids(mut plan: Plan, model: &Model) -> Plan {
 }
 
 fn case() -> impl Strategy<Value = (usize, Plan)> {
-    let plan = (source(), proptest::collection::vec(transform(), 0..9)).prop_map(|(source, steps)| fit(source, steps));
+    let plan = (source(), proptest::collection::vec(transform(), 0..9))
+        .prop_map(|(source, steps)| fit(source, steps));
     (0..GRAPHS, plan).prop_map(|(index, plan)| (index, with_ids(plan, &graph(index).1)))
 }
 

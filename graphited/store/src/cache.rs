@@ -25,6 +25,8 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, On
 /// What a version takes in memory: the page, its header here, and the allocator's share.
 pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVersion>() + 64;
 
+/// Pages that one call of [`Cache::evict`] looks at, at most.
+const EVICTION_TRIES_MAX: usize = 1024;
 const STRIPES: usize = 64;
 const LEAF_BITS: u32 = 11;
 const MID_BITS: u32 = 11;
@@ -267,13 +269,14 @@ impl Cache {
         }
     }
 
-    /// Evicts clean pages until the bytes fit, or the clock's hand went round twice in vain.
+    /// Evicts clean pages until the bytes fit, or the clock's hand went round twice, or far enough for one call: where
+    /// little can go, each call goes on where the last one stopped.
     pub(crate) fn evict(&self) {
         if self.resident_bytes() <= self.bytes_max {
             return;
         }
         let mut clock = self.clock.lock();
-        let mut tries = clock.len() * 2;
+        let mut tries = (clock.len() * 2).min(EVICTION_TRIES_MAX);
         while tries > 0 && self.resident_bytes() > self.bytes_max {
             tries -= 1;
             let Some(number) = clock.pop_front() else { return };

@@ -233,6 +233,10 @@ impl Inner {
         if self.cache.resident_bytes() <= self.cache.bytes_max() {
             return Ok(());
         }
+        // Versions above what is durable cannot go, however many newer ones there are: so first that has to move.
+        if self.log.has_pending() {
+            self.flush_log()?;
+        }
         self.cache.evict();
         if self.cache.resident_bytes() <= self.cache.bytes_max() || !self.dirty_is_pressing() {
             return Ok(());

@@ -95,6 +95,16 @@ fn a_record_goes_near_if_there_is_room() {
 }
 
 #[test]
+fn a_record_of_no_bytes_does_not_go_to_a_full_page() {
+    let mut w = MemPager::default();
+    let mut space = SpaceMap::records();
+    let full = space.insert(&mut w, &[1; record::RECORD_BYTES_MAX], None).unwrap();
+    let empty = space.insert(&mut w, &[], Some(full.page)).unwrap();
+    assert_ne!(empty.page, full.page);
+    assert_eq!(record::get(w.page(empty.page).unwrap(), empty.slot), Some(&[][..]));
+}
+
+#[test]
 fn freed_room_is_found_after_a_restart() {
     let mut w = MemPager::default();
     let mut space = SpaceMap::records();

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use graphite_graph::{
     Direction, EdgeId, EdgeSlot, GraphDb, KeyId, LabelId, NodeId, NodeSlot, Result, TypeId, Value, View,
 };
+use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
-use graphite_store::StoreOptions;
 
 pub(crate) const DIRECTIONS: [Direction; 3] = [Direction::Out, Direction::In, Direction::Both];
 
@@ -27,7 +27,6 @@ pub(crate) fn try_open(disk: &SimDisk) -> Result<GraphDb> {
         StoreOptions { create: true, cache_bytes: 32 << 20, wal_bytes: 8 << 20, ..StoreOptions::default() };
     GraphDb::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new("/graph"), options)
 }
-
 
 /// Waits until everything committed so far is in snapshots.
 pub(crate) fn settle(db: &GraphDb) {
@@ -59,7 +58,12 @@ pub(crate) type Step = (u8, TypeId, NodeSlot, EdgeSlot);
 
 impl Model {
     /// What `View::neighbours` shows, sorted as it is shown.
-    pub(crate) fn neighbours(&self, node: NodeId, direction: Direction, types: Option<&[TypeId]>) -> Vec<Step> {
+    pub(crate) fn neighbours(
+        &self,
+        node: NodeId,
+        direction: Direction,
+        types: Option<&[TypeId]>,
+    ) -> Vec<Step> {
         let mut found = Vec::new();
         for (id, edge) in &self.edges {
             if types.is_some_and(|types| !types.contains(&edge.type_)) {
@@ -175,8 +179,7 @@ fn compare_edges<V: View>(view: &V, model: &Model) {
 }
 
 fn compare_adjacency<V: View>(view: &V, model: &Model, node: NodeId) {
-    let some: [Option<&[TypeId]>; 4] =
-        [None, Some(&[TypeId(0)]), Some(&[TypeId(2), TypeId(1)]), Some(&[])];
+    let some: [Option<&[TypeId]>; 4] = [None, Some(&[TypeId(0)]), Some(&[TypeId(2), TypeId(1)]), Some(&[])];
     for direction in DIRECTIONS {
         for types in some {
             let expected = model.neighbours(node, direction, types);
@@ -196,8 +199,10 @@ fn compare_adjacency<V: View>(view: &V, model: &Model, node: NodeId) {
             assert_eq!(visited, expected.iter().map(|step| (step.2, step.3)).collect::<Vec<_>>());
             for &to in model.nodes.keys().take(4).chain([&node]) {
                 let between = view.edges_between(node, to, direction, types, 100_000).unwrap();
-                let between: Vec<Step> =
-                    between.iter().map(|step| (side(step.direction), step.type_, step.node, step.edge)).collect();
+                let between: Vec<Step> = between
+                    .iter()
+                    .map(|step| (side(step.direction), step.type_, step.node, step.edge))
+                    .collect();
                 let expected: Vec<Step> =
                     expected.iter().copied().filter(|step| step.2 == to.slot()).collect();
                 assert_eq!(between, expected);

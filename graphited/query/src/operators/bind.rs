@@ -118,9 +118,7 @@ fn bind_one<V: View>(at: At, operator: &Operator<'_>, context: &Context<'_, V>) 
         }
         Operator::DegreeSum { follow: names } => Work::DegreeSum(expand::DegreeSum::new(follow(names))),
         Operator::Degree { follow: names } => Work::Degree(expand::Degree::new(follow(names))),
-        Operator::Properties { keys } => {
-            Work::Properties(transform::Properties::new(key_ids(keys, catalog)))
-        }
+        Operator::Properties { keys } => Work::Properties(transform::Properties::new(key_ids(keys, catalog))),
         Operator::Ids => Work::Ids,
         Operator::Distinct => Work::Distinct(collect::Distinct::default()),
         Operator::Count => Work::Count(collect::Count::default()),
@@ -195,11 +193,6 @@ fn source_id<V>(at: At, entity: &EntityRef, required: bool, context: &Context<'_
     }
 }
 
-fn source_ids<V>(
-    at: At,
-    ids: &[EntityRef],
-    required: bool,
-    context: &Context<'_, V>,
-) -> Result<Vec<u64>> {
+fn source_ids<V>(at: At, ids: &[EntityRef], required: bool, context: &Context<'_, V>) -> Result<Vec<u64>> {
     ids.iter().filter_map(|id| source_id(at, id, required, context).transpose()).collect()
 }

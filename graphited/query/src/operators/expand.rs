@@ -11,10 +11,13 @@ use crate::error::{At, Located, Result};
 use crate::plan::Expansion;
 use crate::rows::{BATCH_ROWS, Column, Rows};
 
+/// How many times as many rows as were asked for a batch may have, so that its last node is finished.
+const OVERRUN: usize = 4;
+
 /// All walks of one step from the nodes of the rows.
 ///
-/// Small nodes go the fast way, many in one visit, and a node whose neighbours do not fit into the batch any more is
-/// taken up again by the next one. A hub, which fills a batch alone, is walked along by a cursor of its own.
+/// Small nodes go the fast way, many in one visit; the one that fills the batch is still finished. A hub, with which
+/// the batch would grow past [`OVERRUN`] times its size, is walked along by a cursor of its own.
 pub(super) struct Expand {
     follow: Follow,
     to: Expansion,
@@ -101,22 +104,23 @@ impl Expand {
         let mut found = Found::default();
         // The node that is being visited, and how much there was before it.
         let (mut current, mut before_it) = (0, 0);
-        let (from, to) = (&self.from[self.next..], self.to);
-        let flow = context.view.for_each_neighbour(
-            from,
-            self.follow.direction,
-            self.follow.types(),
-            |index, node, edge| {
-                if index != current {
-                    (current, before_it) = (index, found.len());
-                }
-                if found.len() == want {
+        let mut is_hub = false;
+        let (from, to, most) = (&self.from[self.next..], self.to, want * OVERRUN);
+        let visit = |index, node, edge| {
+            if index != current {
+                (current, before_it) = (index, found.len());
+                if found.len() >= want {
                     return ControlFlow::Break(());
                 }
-                found.push(to, node, edge);
-                ControlFlow::Continue(())
-            },
-        );
+            }
+            if found.len() == most {
+                is_hub = true;
+                return ControlFlow::Break(());
+            }
+            found.push(to, node, edge);
+            ControlFlow::Continue(())
+        };
+        let flow = context.view.for_each_neighbour(from, self.follow.direction, self.follow.types(), visit);
         match flow.at(at)? {
             ControlFlow::Continue(()) => {
                 context.step(from.len() + found.len())?;
@@ -125,10 +129,10 @@ impl Expand {
             ControlFlow::Break(()) => {
                 context.step(current + found.len())?;
                 self.next += current;
-                if before_it == 0 {
+                if is_hub {
                     self.hub = Some(None);
+                    found.truncate(before_it);
                 }
-                found.truncate(before_it);
             }
         }
         Ok(found)

@@ -44,6 +44,18 @@ impl<V> Context<'_, V> {
         self.meter.step(self.budget, steps as u64)
     }
 
+    /// The same, with what other pipelines made.
+    pub(crate) fn with_made<'b>(&'b mut self, made: &'b [Made]) -> Context<'b, V> {
+        Context {
+            view: self.view,
+            catalog: self.catalog,
+            params: self.params,
+            budget: self.budget,
+            meter: &mut *self.meter,
+            made,
+        }
+    }
+
     /// Counts bytes that stay in memory.
     pub(crate) fn keep(&mut self, at: At, bytes: u64) -> Result<()> {
         self.meter.keep(self.budget, at, bytes)
@@ -102,7 +114,8 @@ enum Work {
     Skip(transform::Skip),
 }
 
-/// The next rows of the last stage, about `want` of them and [`crate::rows::BATCH_ROWS`] at most.
+/// The next rows of the last stage: about `want` of them, which is [`crate::rows::BATCH_ROWS`] at most. An expansion
+/// may make a few times as many.
 pub(crate) fn pull<V: View>(
     stages: &mut [Stage],
     want: usize,

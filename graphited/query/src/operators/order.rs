@@ -56,12 +56,7 @@ pub(super) struct Order {
 
 enum State {
     NotBegun,
-    Sorted {
-        rows: Rows,
-        order: Vec<usize>,
-        passed: usize,
-        kept_bytes: u64,
-    },
+    Sorted { rows: Rows, order: Vec<usize>, passed: usize, kept_bytes: u64 },
     AtEnd,
 }
 
@@ -96,12 +91,7 @@ impl Order {
         Ok(Some(next))
     }
 
-    fn collect<V: View>(
-        &self,
-        before: &mut [Stage],
-        at: At,
-        context: &mut Context<'_, V>,
-    ) -> Result<State> {
+    fn collect<V: View>(&self, before: &mut [Stage], at: At, context: &mut Context<'_, V>) -> Result<State> {
         let mut kept: Option<Rows> = None;
         let mut keys: Vec<Key> = Vec::new();
         let mut kept_bytes = 0;
@@ -117,7 +107,9 @@ impl Order {
                 Some(kept) => kept.append(rows),
                 none => *none = Some(rows),
             }
-            if keys.len() >= drop_at && let Some(all) = &mut kept {
+            if keys.len() >= drop_at
+                && let Some(all) = &mut kept
+            {
                 let order = self.sorted(&keys);
                 *all = all.take_in_order(&order);
                 keys = order.iter().map(|&row| keys[row].clone()).collect();

@@ -35,7 +35,9 @@ impl Seen {
     #[cold]
     fn settle(&mut self, slots_end: u64) {
         let words = usize::try_from(slots_end / 64 + 1).unwrap_or(usize::MAX);
-        if words.saturating_mul(8) > self.hashed.len().saturating_mul(HASHED_BYTES) || words <= self.words.len() {
+        if words.saturating_mul(8) > self.hashed.len().saturating_mul(HASHED_BYTES)
+            || words <= self.words.len()
+        {
             return;
         }
         self.words.resize(words, 0);

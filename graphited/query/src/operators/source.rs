@@ -1,7 +1,9 @@
 //! Where rows come from: ids, scans, counters, and searches that start by themselves.
 
 use graphite_graph::traverse;
-use graphite_graph::{EdgeId, EdgeSlot, Error as GraphError, KeyId, LabelId, NodeId, NodeSlot, TypeId, Value, View};
+use graphite_graph::{
+    EdgeId, EdgeSlot, Error as GraphError, KeyId, LabelId, NodeId, NodeSlot, TypeId, Value, View,
+};
 
 use super::Context;
 use super::bind::Follow;
@@ -50,7 +52,8 @@ impl Point {
             (PointOutput::Properties(_), None) => None,
             (PointOutput::Properties(keys), Some(id)) => {
                 let mut columns = Vec::with_capacity(keys.len());
-                let found = read_keys(keys, view, id, |value| columns.push(Column::Values(vec![value]))).at(at)?;
+                let found =
+                    read_keys(keys, view, id, |value| columns.push(Column::Values(vec![value]))).at(at)?;
                 found.then_some(columns)
             }
             (PointOutput::DegreeSum(follow), id) => return self.degree(follow, id, at, view).map(Some),
@@ -347,7 +350,8 @@ impl ShortestPath {
         let mut spent = Spent::new(at, context)?;
         let (from, to) = (self.from.slot(), self.to.slot());
         let follow = self.follow.as_graph();
-        let found = traverse::shortest_path(view, from, to, follow, self.max_hops, &mut |edges| spent.ask(edges));
+        let found =
+            traverse::shortest_path(view, from, to, follow, self.max_hops, &mut |edges| spent.ask(edges));
         let path = spent.finish(found)?;
         Ok(path.map(|path| Rows::of(Column::Paths(vec![path]))))
     }

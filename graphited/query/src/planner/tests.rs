@@ -33,7 +33,9 @@ const OUT: FollowNames<'static> = FollowNames { direction: Direction::Out, types
 fn operators(steps: &[Step]) -> Vec<String> {
     let plan = Plan::of(steps);
     let segments = plan_pipeline(&plan, 0).unwrap();
-    let [Segment::Read(operators)] = segments.as_slice() else { panic!("one segment that reads: {segments:?}") };
+    let [Segment::Read(operators)] = segments.as_slice() else {
+        panic!("one segment that reads: {segments:?}")
+    };
     operators.iter().map(|planned| name(&planned.operator)).collect()
 }
 
@@ -89,7 +91,11 @@ fn counts_look_at_as_little_as_they_can() {
         assert_eq!(operators(&[nodes(), expand_to(to), Step::Count]), ["ScanNodes", "DegreeSum"]);
     }
     let two_hops = [node(1), expand(), expand(), Step::Count];
-    assert_eq!(operators(&two_hops), ["NodeIds", "Expand", "DegreeSum"], "walks count by how often they come");
+    assert_eq!(
+        operators(&two_hops),
+        ["NodeIds", "Expand", "DegreeSum"],
+        "walks count by how often they come"
+    );
     let khop = Step::KHop { direction: Direction::Out, types: vec![], min: 1, max: 3 };
     assert_eq!(operators(&[node(1), khop, Step::Count]), ["NodeIds", "KHopCount"]);
     assert_eq!(operators(&[nodes(), has_label(), Step::Count]), ["ScanNodes", "HasLabel", "Count"]);
@@ -174,11 +180,10 @@ fn writes_cut_a_pipeline_into_segments() {
     let created = Plan::of([Step::CreateNodes { rows: vec![] }]);
     assert!(matches!(plan_pipeline(&created, 0).unwrap()[..], [Segment::Write(..)]));
     let then_read = Plan::of([node(3), Step::Set { properties: Properties::new() }, Step::Count]);
-    assert!(matches!(plan_pipeline(&then_read, 0).unwrap()[..], [
-        Segment::Read(_),
-        Segment::Write(..),
-        Segment::Read(_)
-    ]));
+    assert!(matches!(
+        plan_pipeline(&then_read, 0).unwrap()[..],
+        [Segment::Read(_), Segment::Write(..), Segment::Read(_)]
+    ));
 }
 
 #[test]

@@ -86,11 +86,14 @@ fn apply(model: &Model, step: &Step, params: &Params, rows: Vec<Row>, names: &mu
             rows.into_iter().filter(|row| model.nodes[&node_of(row)].labels.contains(label)).collect()
         }
         Step::Expand { direction, types, to } => {
-            set_names(names, match to {
-                Expansion::Nodes => &["node"],
-                Expansion::Edges => &["edge"],
-                Expansion::Both => &["edge", "node"],
-            });
+            set_names(
+                names,
+                match to {
+                    Expansion::Nodes => &["node"],
+                    Expansion::Edges => &["edge"],
+                    Expansion::Both => &["edge", "node"],
+                },
+            );
             let expanded = rows.iter().flat_map(|row| neighbours(model, node_of(row), *direction, types));
             expanded
                 .map(|(edge, node)| match to {

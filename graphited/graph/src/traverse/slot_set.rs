@@ -1,0 +1,216 @@
+//! A level of a traversal: a set of node slots that is a list while it is small and a bitmap when it is large.
+
+use std::ops::ControlFlow;
+
+use rustc_hash::FxHashSet;
+
+use super::Follow;
+use crate::view::View;
+use crate::{NodeSlot, Result};
+
+/// A list shorter than this is sorted rather than made a bitmap.
+const LIST_MAX: usize = 64;
+/// How many bitmap words are read in the time that one list element is sorted.
+const WORDS_PER_SORTED: usize = 32;
+
+/// A set of node slots that is filled first and read, in order, later.
+#[derive(Clone, Debug)]
+pub(super) struct SlotSet {
+    /// While `words` is empty: what was put in, in any order and with duplicates.
+    list: Vec<NodeSlot>,
+    words: Vec<u64>,
+    /// Slots past the bitmap; none, unless an adjacency entry is damaged.
+    far: FxHashSet<NodeSlot>,
+    slots_end: usize,
+}
+
+impl SlotSet {
+    /// An empty set of slots below `slots_end`.
+    pub(super) fn new(slots_end: u64) -> SlotSet {
+        let slots_end = usize::try_from(slots_end).unwrap_or(usize::MAX);
+        SlotSet { list: Vec::new(), words: Vec::new(), far: FxHashSet::default(), slots_end }
+    }
+
+    fn is_bitmap(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    fn set(words: &mut [u64], far: &mut FxHashSet<NodeSlot>, slot: NodeSlot) {
+        match words.get_mut((slot.0 >> 6) as usize) {
+            Some(word) => *word |= 1 << (slot.0 & 63),
+            None => {
+                far.insert(slot);
+            }
+        }
+    }
+
+    /// Becomes a bitmap if the list has grown too long to be sorted cheaply.
+    fn settle(&mut self) {
+        self.expect(self.list.len());
+    }
+
+    /// Becomes a bitmap if so many members are too many for a list.
+    pub(super) fn expect(&mut self, count: usize) {
+        let words = self.slots_end / 64 + 1;
+        if self.is_bitmap() || count <= LIST_MAX.max(words / WORDS_PER_SORTED) {
+            return;
+        }
+        self.words = vec![0; words];
+        for slot in std::mem::take(&mut self.list) {
+            SlotSet::set(&mut self.words, &mut self.far, slot);
+        }
+    }
+
+    /// Adds every neighbour of the nodes in `frontier`. Returns how many edges were looked at.
+    pub(super) fn add_neighbours<V: View>(
+        &mut self,
+        view: &V,
+        frontier: &[NodeSlot],
+        follow: Follow<'_>,
+    ) -> Result<u64> {
+        let mut edges = 0;
+        if self.is_bitmap() {
+            let (words, far) = (self.words.as_mut_slice(), &mut self.far);
+            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
+                edges += 1;
+                SlotSet::set(words, far, slot);
+                ControlFlow::Continue(())
+            })?;
+        } else {
+            let list = &mut self.list;
+            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
+                list.push(slot);
+                ControlFlow::Continue(())
+            })?;
+            edges = self.list.len() as u64;
+            self.settle();
+        }
+        Ok(edges)
+    }
+
+    /// Adds one slot to a set that is still a list.
+    pub(super) fn push(&mut self, slot: NodeSlot) {
+        debug_assert!(!self.is_bitmap());
+        self.list.push(slot);
+    }
+
+    /// Ends the filling.
+    pub(super) fn finish(&mut self) {
+        self.settle();
+        self.list.sort_unstable();
+        self.list.dedup();
+    }
+
+    /// After `finish`.
+    fn contains(&self, slot: NodeSlot) -> bool {
+        match self.words.get((slot.0 >> 6) as usize) {
+            Some(word) => word >> (slot.0 & 63) & 1 == 1,
+            None => self.list.binary_search(&slot).is_ok() || self.far.contains(&slot),
+        }
+    }
+
+    /// After `finish`.
+    pub(super) fn count(&self) -> u64 {
+        let bits: u64 = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
+        bits + self.list.len() as u64 + self.far.len() as u64
+    }
+
+    /// After `finish`: all members in order.
+    pub(super) fn sorted(&self) -> Vec<NodeSlot> {
+        if !self.is_bitmap() {
+            return self.list.clone();
+        }
+        let mut all = Vec::new();
+        for (index, &word) in self.words.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                all.push(NodeSlot(index as u64 * 64 + u64::from(rest.trailing_zeros())));
+                rest &= rest - 1;
+            }
+        }
+        let near = all.len();
+        all.extend(&self.far);
+        all[near..].sort_unstable();
+        all
+    }
+
+    /// Removes every member of `other`; both are finished.
+    pub(super) fn subtract(&mut self, other: &SlotSet) {
+        self.list.retain(|&slot| !other.contains(slot));
+        self.far.retain(|&slot| !other.contains(slot));
+        if other.is_bitmap() {
+            for (word, theirs) in self.words.iter_mut().zip(&other.words) {
+                *word &= !theirs;
+            }
+            return;
+        }
+        for slot in &other.list {
+            if let Some(word) = self.words.get_mut((slot.0 >> 6) as usize) {
+                *word &= !(1 << (slot.0 & 63));
+            }
+        }
+    }
+
+    /// Adds every member of `other`; both are finished.
+    pub(super) fn unite(&mut self, other: &SlotSet) {
+        if !self.is_bitmap() {
+            self.list.extend(other.sorted());
+            return self.finish();
+        }
+        self.far.extend(&other.far);
+        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
+            *word |= theirs;
+        }
+        for &slot in &other.list {
+            SlotSet::set(&mut self.words, &mut self.far, slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Slots around the end of a table of 1,000: few of them stay a list, many become a bitmap, and those past the
+    /// end must not be lost.
+    fn slots() -> impl Strategy<Value = Vec<NodeSlot>> {
+        let some = |range| proptest::collection::vec((0u64..1200).prop_map(NodeSlot), range);
+        prop_oneof![some(0..20), some(0..400)]
+    }
+
+    fn set_of(slots: &[NodeSlot]) -> (SlotSet, BTreeSet<NodeSlot>) {
+        let mut set = SlotSet::new(1000);
+        slots.iter().for_each(|slot| set.push(*slot));
+        set.finish();
+        (set, slots.iter().copied().collect())
+    }
+
+    fn assert_is(set: &SlotSet, model: &BTreeSet<NodeSlot>) {
+        assert_eq!(set.sorted(), model.iter().copied().collect::<Vec<_>>());
+        assert_eq!(set.count(), model.len() as u64);
+        for slot in (0..1300).map(NodeSlot) {
+            assert_eq!(set.contains(slot), model.contains(&slot));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_set_is_a_set(one in slots(), two in slots()) {
+            let ((a, in_a), (b, in_b)) = (set_of(&one), set_of(&two));
+            assert_is(&a, &in_a);
+            prop_assert_eq!(a.is_bitmap(), one.len() > LIST_MAX);
+            let mut less = a.clone();
+            less.subtract(&b);
+            assert_is(&less, &in_a.difference(&in_b).copied().collect());
+            let mut more = a.clone();
+            more.unite(&b);
+            assert_is(&more, &in_a.union(&in_b).copied().collect());
+            more.subtract(&a);
+            assert_is(&more, &in_b.difference(&in_a).copied().collect());
+        }
+    }
+}

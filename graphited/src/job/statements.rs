@@ -1,0 +1,267 @@
+//! Statements on a worker: reading, changing, fetching more rows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use graphite_graph::{Snapshot, Transaction};
+use graphite_protocol::messages::Summary;
+use graphite_protocol::{ErrorCode, WireError};
+use graphite_query::{Budget, Params, run_write};
+
+use super::{Answer, Job, Result, no_cursor};
+use crate::errors;
+use crate::plans::{DecodedRun, Prepared};
+use crate::rows::{Failure, Limits, Rows};
+use crate::shared::{Shared, to_usize};
+use crate::state::{HeldSnapshot, Open, Source};
+
+impl Job {
+    pub(super) fn read(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
+        shared.counters.statements.fetch_add(1, Ordering::Relaxed);
+        let limits = shared.limits(run.fetch);
+        if let Some(Open::Write(transaction)) = &mut self.state.transaction {
+            transaction.begin_statement().map_err(|error| errors::of_graph(&error))?;
+            let mut rows = Rows::open(&run.prepared, &run.params)?;
+            let id = self.state.last_cursor + 1;
+            let (view, budget) = (&**transaction, shared.budget(&self.interrupt));
+            let mut frame = Vec::new();
+            let result =
+                rows.write_run(view, &mut frame, self.msgid, id, &run.prepared, None, limits, &budget);
+            return match self.settle(result, rows, Source::Transaction, &run.prepared, shared) {
+                Ok(()) => Ok(self.seen_applied(frame, shared)),
+                Err(error) => {
+                    self.fail_if_writing(shared);
+                    Err(error)
+                }
+            };
+        }
+        let own = match &self.state.transaction {
+            Some(Open::Read(_)) => None,
+            _ => Some(shared.db.snapshot().map_err(|error| errors::of_graph(&error))?),
+        };
+        let snapshot = match (&own, &self.state.transaction) {
+            (Some(own), _) => own,
+            (None, Some(Open::Read(held))) => &held.0,
+            (None, _) => return Err(WireError::new(ErrorCode::Internal, "a read without a snapshot")),
+        };
+        snapshot.reader().limit_to_cache(None);
+        let mut frame = Vec::new();
+        let id = self.state.next_cursor();
+        let mut rows = Rows::open(&run.prepared, &run.params)?;
+        let budget = shared.budget(&self.interrupt);
+        let result =
+            rows.write_run(snapshot, &mut frame, self.msgid, id, &run.prepared, None, limits, &budget);
+        let source = own.map_or(Source::Transaction, |own| Source::Own(Box::new(HeldSnapshot(own))));
+        self.settle(result, rows, source, &run.prepared, shared)?;
+        Ok(Answer::now(frame))
+    }
+
+    /// Keeps the rows that are left, or says why there is no answer.
+    fn settle(
+        &mut self,
+        result: std::result::Result<bool, Failure>,
+        rows: Rows,
+        source: Source,
+        prepared: &Arc<Prepared>,
+        shared: &Shared,
+    ) -> Result<()> {
+        match result {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.state.check_cursors(to_usize(shared.config.cursors_max))?;
+                self.state.keep(rows, source, prepared.clone());
+                Ok(())
+            }
+            Err(failure) => Err(self.explain(failure)),
+        }
+    }
+
+    /// The client's error; an interrupted statement gets the reason.
+    fn explain(&self, failure: Failure) -> WireError {
+        match (failure, self.interrupt.reason()) {
+            (Failure::Error(error), Some(reason)) if error.code == ErrorCode::Cancelled => reason.error(),
+            (Failure::Error(error), _) => error,
+            (Failure::NotHere, _) => WireError::new(ErrorCode::Internal, "a worker was told not to wait"),
+        }
+    }
+
+    /// An answer that rests on whatever is applied by now.
+    fn seen_applied(&self, frame: Vec<u8>, shared: &Shared) -> Answer {
+        if let Some(Open::Write(transaction)) = &self.state.transaction {
+            transaction.rest();
+        }
+        Answer { frame, after: shared.db.store().applied_lsn(), committed: None }
+    }
+
+    /// Runs a plan in a transaction and writes its answer.
+    fn statement(
+        &self,
+        transaction: &mut Transaction,
+        run: &DecodedRun,
+        shared: &Shared,
+    ) -> std::result::Result<(Vec<u8>, Option<Rows>), Failure> {
+        let limits = shared.limits(run.fetch);
+        let budget = shared.budget(&self.interrupt);
+        let params: &Params = &run.params;
+        let outcome = run_write(&run.prepared.plan, params, transaction, &budget)?;
+        let summary = summary(&outcome.summary);
+        let mut rows = Rows::of(outcome.rows);
+        let mut frame = Vec::new();
+        let id = self.state.next_cursor();
+        let more = rows.write_run(
+            transaction,
+            &mut frame,
+            self.msgid,
+            id,
+            &run.prepared,
+            Some(&summary),
+            limits,
+            &budget,
+        )?;
+        Ok((frame, more.then_some(rows)))
+    }
+
+    pub(super) fn write_in_transaction(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
+        shared.counters.statements.fetch_add(1, Ordering::Relaxed);
+        let Some(Open::Write(mut transaction)) = self.state.transaction.take() else {
+            return Err(WireError::new(ErrorCode::Internal, "a statement lost its transaction"));
+        };
+        let result = self.statement(&mut transaction, run, shared);
+        self.state.transaction = Some(Open::Write(transaction));
+        let (more, result) = match result {
+            Ok((frame, Some(rows))) => (Ok(true), Some((frame, rows))),
+            Ok((frame, None)) => return Ok(self.seen_applied(frame, shared)),
+            Err(failure) => (Err(failure), None),
+        };
+        let (frame, rows) =
+            result.unwrap_or_else(|| (Vec::new(), Rows::of(graphite_query::Batch::default())));
+        match self.settle(more, rows, Source::Complete, &run.prepared, shared) {
+            Ok(()) => Ok(self.seen_applied(frame, shared)),
+            // A plan that makes no sense was not begun.
+            Err(error) if error.code == ErrorCode::BadRequest => Err(error),
+            Err(error) => {
+                self.fail_if_writing(shared);
+                Err(error)
+            }
+        }
+    }
+
+    /// A statement that is a transaction of its own.
+    pub(super) fn write_alone(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
+        shared.counters.statements.fetch_add(1, Ordering::Relaxed);
+        let mut transaction = shared.db.begin().map_err(|error| errors::of_graph(&error))?;
+        let result = self.statement(&mut transaction, run, shared);
+        let (frame, rows) = match result {
+            Ok(done) => done,
+            Err(failure) => {
+                shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
+                return Err(self.explain(failure));
+            }
+        };
+        if rows.is_some() {
+            self.state.check_cursors(to_usize(shared.config.cursors_max))?;
+        }
+        if let Some(reason) = self.interrupt.reason() {
+            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
+            return Err(reason.error());
+        }
+        let committed = transaction.commit().map_err(|error| {
+            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
+            errors::of_graph(&error)
+        })?;
+        if let Some(rows) = rows {
+            self.state.keep(rows, Source::Complete, run.prepared.clone());
+        }
+        Ok(Answer { frame, after: committed.lsn, committed: Some(committed.lsn) })
+    }
+
+    pub(super) fn fetch(&mut self, id: u64, count: u32, shared: &Shared) -> Result<Answer> {
+        let Some(mut cursor) = self.state.cursors.remove(&id) else { return Err(no_cursor(id)) };
+        let limits = shared.limits(Some(count));
+        let budget = shared.budget(&self.interrupt);
+        let (mut frame, msgid, prepared) = (Vec::new(), self.msgid, cursor.prepared.clone());
+        let rows = &mut cursor.rows;
+        let mut write =
+            |view: &dyn Fetchable| view.fetch(rows, &mut frame, msgid, id, &prepared, limits, &budget);
+        let result = match (&cursor.source, &self.state.transaction) {
+            (Source::Own(held), _) | (Source::Transaction, Some(Open::Read(held))) => {
+                held.0.reader().limit_to_cache(None);
+                write(&held.0)
+            }
+            (Source::Transaction, Some(Open::Write(transaction))) => write(&**transaction),
+            (Source::Transaction, _) => return Err(no_cursor(id)),
+            // Only names are still needed, and the newest snapshot knows them all.
+            (Source::Complete, _) => write(&shared.db.snapshot().map_err(|error| errors::of_graph(&error))?),
+        };
+        let in_transaction = matches!(cursor.source, Source::Transaction);
+        match result {
+            Ok(more) => {
+                if more {
+                    cursor.used = Instant::now();
+                    self.state.cursors.insert(id, cursor);
+                }
+                // A page of rows from a write transaction may rest on what is not durable.
+                if self.state.writes() {
+                    Ok(self.seen_applied(frame, shared))
+                } else {
+                    Ok(Answer::now(frame))
+                }
+            }
+            Err(failure) => {
+                let error = self.explain(failure);
+                if in_transaction {
+                    self.fail_if_writing(shared);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A view that a cursor can be read from: it lets the three kinds meet without three copies of a call.
+trait Fetchable {
+    #[expect(clippy::too_many_arguments, reason = "an answer is made of all this")]
+    fn fetch(
+        &self,
+        rows: &mut Rows,
+        out: &mut Vec<u8>,
+        msgid: u32,
+        id: u64,
+        prepared: &Prepared,
+        limits: Limits,
+        budget: &Budget,
+    ) -> std::result::Result<bool, Failure>;
+}
+
+macro_rules! fetchable {
+    ($($view:ty),*) => {$(
+        impl Fetchable for $view {
+            fn fetch(
+                &self,
+                rows: &mut Rows,
+                out: &mut Vec<u8>,
+                msgid: u32,
+                id: u64,
+                prepared: &Prepared,
+                limits: Limits,
+                budget: &Budget,
+            ) -> std::result::Result<bool, Failure> {
+                rows.write_fetch(self, out, msgid, id, prepared, limits, budget)
+            }
+        }
+    )*};
+}
+fetchable!(Snapshot, Transaction);
+
+fn summary(done: &graphite_graph::Summary) -> Summary {
+    Summary {
+        nodes_created: done.nodes_created,
+        nodes_deleted: done.nodes_deleted,
+        edges_created: done.edges_created,
+        edges_deleted: done.edges_deleted,
+        properties_set: done.properties_set,
+        labels_added: done.labels_added,
+        labels_removed: done.labels_removed,
+    }
+}

@@ -1,0 +1,35 @@
+//! The daemon that owns a Graphite database and serves it over a Unix socket.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config`, `exit` | settings, exit codes |
+//! | `daemon`, `ownership`, `listen`, `ready` | a life from start to end: whose database it is, where it listens |
+//! | `reactor` | the one thread that accepts, reads, answers what is cheap, and keeps the time |
+//! | `job`, `import`, `rows`, `workers`, `writers` | what workers do, and how writers take turns |
+//! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers` | what they hand to each other |
+//! | `plans`, `convert`, `encode`, `errors` | between the wire's types and the engine's |
+#![warn(missing_docs)]
+
+pub mod config;
+mod connection;
+mod convert;
+pub mod daemon;
+mod encode;
+mod errors;
+mod events;
+pub mod exit;
+mod import;
+mod interrupt;
+mod job;
+mod listen;
+mod outbox;
+mod ownership;
+mod plans;
+mod reactor;
+pub mod ready;
+mod rows;
+mod shared;
+mod state;
+mod timers;
+mod workers;
+mod writers;

@@ -1,0 +1,377 @@
+//! The reactor: one thread that accepts, reads, frames, answers what is cheap, and keeps the time.
+//!
+//! 1. It never waits for a disk, a lock that is held for long, or a client. What may take longer goes to a worker.
+//! 2. It alone knows who is connected. Workers tell it by [`Event`]s what has become of the sessions' state.
+//! 3. A session's requests are executed one after another, in order. Only `ping` and what looks after the daemon
+//!    overtakes.
+//! 4. Without events, deadlines or sessions in the list to be looked at, it sleeps: idle costs nothing.
+
+mod accept;
+mod answer;
+mod deadlines;
+mod leave;
+mod overtake;
+mod requests;
+mod session;
+mod transactions;
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use graphite_protocol::FrameError;
+use graphite_protocol::{ErrorCode, WireError};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Registry, Token};
+use rustc_hash::FxHashMap;
+
+use crate::events::Event;
+use crate::interrupt::Reason;
+use crate::shared::{Shared, to_usize};
+use crate::timers::Timers;
+
+use leave::Phase;
+use session::{Doing, Session};
+
+/// Token of the listening socket.
+const LISTENER: Token = Token(0);
+/// Token of the waker.
+pub(crate) const WAKER: Token = Token(1);
+/// Token of the pipe that signals come through.
+const SIGNALS: Token = Token(2);
+/// The first session's number. Tokens of sessions are their numbers.
+const FIRST_SESSION: u64 = 16;
+
+/// Frames that one session may have handled before the others are looked at.
+const FRAMES_PER_LOOK: u32 = 256;
+/// Bytes of requests that wait for an earlier one of their session, past which no more are read.
+const WAITING_BYTES_MAX: usize = 4 << 20;
+/// A read of less than this emptied the socket.
+const READ_BYTES: usize = 16 << 10;
+
+/// The reactor and everybody who is connected.
+pub(crate) struct Reactor {
+    poll: Poll,
+    sessions: FxHashMap<u64, Box<Session>>,
+    core: Core,
+    events: Vec<Event>,
+}
+
+/// What the reactor has beside the sessions, so that both can be held at once.
+struct Core {
+    shared: Arc<Shared>,
+    registry: Registry,
+    timers: Timers,
+    /// Sessions to be looked at.
+    ready: VecDeque<u64>,
+    /// Asked of other sessions by the one that is being handled.
+    deferred: Vec<overtake::Deferred>,
+    /// Answers are made here; its memory is used again and again.
+    scratch: Vec<u8>,
+    listener: Option<UnixListener>,
+    socket: PathBuf,
+    /// What wakes the reactor when a signal has come: a byte for each.
+    signals: UnixStream,
+    phase: Phase,
+    last_session: u64,
+    out_of_descriptors: bool,
+}
+
+impl Reactor {
+    /// Serves on `listener`, bound at `socket`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn new(
+        poll: Poll,
+        shared: Arc<Shared>,
+        listener: UnixListener,
+        socket: PathBuf,
+        signals: UnixStream,
+    ) -> io::Result<Reactor> {
+        listener.set_nonblocking(true)?;
+        signals.set_nonblocking(true)?;
+        let registry = poll.registry().try_clone()?;
+        registry.register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        let core = Core {
+            shared,
+            registry,
+            timers: Timers::default(),
+            ready: VecDeque::new(),
+            deferred: Vec::new(),
+            scratch: Vec::new(),
+            listener: Some(listener),
+            socket,
+            signals,
+            phase: Phase::Serving,
+            last_session: FIRST_SESSION - 1,
+            out_of_descriptors: false,
+        };
+        let mut reactor = Reactor { poll, sessions: FxHashMap::default(), core, events: Vec::new() };
+        reactor.note_idle();
+        Ok(reactor)
+    }
+
+    /// Serves until the daemon is asked to leave, or has been idle for long enough.
+    ///
+    /// # Errors
+    /// The system's: the reactor cannot go on.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        let mut polled = mio::Events::with_capacity(256);
+        while self.core.phase != Phase::Left {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut polled, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for event in &polled {
+                match event.token() {
+                    LISTENER => self.accept(),
+                    WAKER => {}
+                    SIGNALS => self.take_signals(),
+                    Token(token) => self.socket_moved(token as u64, event),
+                }
+            }
+            self.take_events();
+            self.take_deadlines();
+            self.look_at_ready();
+            self.go_on_leaving();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<std::time::Duration> {
+        if !self.core.ready.is_empty() {
+            return Some(std::time::Duration::ZERO);
+        }
+        let next = self.core.timers.next()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn socket_moved(&mut self, id: u64, event: &mio::event::Event) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if event.is_error() || event.is_write_closed() {
+            // Both ways are closed: nobody would read an answer.
+            self.client_gone(id);
+            return;
+        }
+        session.read_closed |= event.is_read_closed();
+        session.readable |= event.is_readable() || session.read_closed;
+        self.core.schedule(session);
+    }
+
+    /// Everything that workers told.
+    fn take_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        self.core.shared.events.take(&mut events);
+        for event in events.drain(..) {
+            match event {
+                Event::Done(done) => {
+                    let Some(session) = self.sessions.get_mut(&done.session) else { continue };
+                    let id = session.id();
+                    self.core.job_done(session, *done);
+                    if session.gone {
+                        self.remove(id);
+                    }
+                }
+                Event::Decoded { session, msgid, run } => {
+                    let id = session;
+                    let Some(session) = self.sessions.get_mut(&id) else { continue };
+                    self.core.decoded(session, msgid, run);
+                    if session.gone {
+                        self.remove(id);
+                    }
+                }
+                Event::Visible { session } => {
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        self.core.own_commit_visible(session);
+                    }
+                }
+                Event::Send { connection } => {
+                    connection.send(&self.core.shared.events);
+                    if let Some(session) = self.sessions.get_mut(&connection.session) {
+                        self.core.schedule(session);
+                    }
+                }
+                Event::Blocked { session } => {
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        self.core.client_stalls(session);
+                    }
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    /// Lets each session in the list do something.
+    fn look_at_ready(&mut self) {
+        for _ in 0..self.core.ready.len() {
+            let Some(id) = self.core.ready.pop_front() else { return };
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.scheduled = false;
+            self.core.pump(session);
+            let is_over = (session.closing || session.at_end) && !session.scheduled && session.is_quiet();
+            if session.gone || is_over {
+                self.client_gone(id);
+            }
+            self.do_deferred();
+        }
+    }
+
+    /// The client is gone, or is to be: nothing is sent any more, its transaction is rolled back, its turn passed on.
+    fn client_gone(&mut self, id: u64) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if !session.gone {
+            session.gone = true;
+            session.connection.outbox.close();
+            session.waiting.clear();
+            let _ = self.core.registry.deregister(&mut SourceFd(&session.connection.stream.as_raw_fd()));
+            let _ = session.connection.stream.shutdown(std::net::Shutdown::Both);
+            self.core.stop_statement(session, Reason::ClientGone);
+        }
+        if session.state.is_some() && !matches!(session.doing, Doing::Decoding) {
+            self.remove(id);
+        }
+    }
+
+    /// Forgets a session whose state is here.
+    fn remove(&mut self, id: u64) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        self.core.timers.clear_all(id);
+        if let Some(state) = session.state.take() {
+            self.core.dispose(id, state);
+        }
+        tracing::debug!(sid = id, "session ended");
+        drop(session);
+        // There may be a descriptor for somebody who could not be let in before.
+        if self.core.out_of_descriptors {
+            self.accept();
+        }
+        self.note_idle();
+    }
+}
+
+impl Core {
+    /// Puts a session into the list of those to be looked at.
+    fn schedule(&mut self, session: &mut Session) {
+        if !session.scheduled {
+            session.scheduled = true;
+            self.ready.push_back(session.id());
+        }
+    }
+
+    /// Handles what a session has sent, until there is no more, it has to wait, or others are due.
+    fn pump(&mut self, session: &mut Session) {
+        let outbox_max = to_usize(self.shared.config.outbox_bytes_max);
+        let mut left = FRAMES_PER_LOOK;
+        while !session.closing && !session.gone {
+            if session.connection.outbox.waiting_bytes() >= outbox_max {
+                session.connection.send(&self.shared.events);
+                if session.connection.outbox.waiting_bytes() >= outbox_max {
+                    // It goes on when the client has read.
+                    break;
+                }
+            }
+            if left == 0 {
+                self.schedule(session);
+                break;
+            }
+            left -= 1;
+            if session.is_free()
+                && let Some(frame) = session.waiting.pop_front()
+            {
+                session.waiting_bytes -= frame.len();
+                self.handle(session, &frame);
+                continue;
+            }
+            if self.has_enough_waiting(session) || !self.next_frame(session) {
+                break;
+            }
+        }
+        if session.connection.outbox.waiting_bytes() > 0 {
+            session.connection.send(&self.shared.events);
+        }
+    }
+
+    /// Whether no more requests are read before an earlier one is done.
+    fn has_enough_waiting(&self, session: &Session) -> bool {
+        !session.is_free()
+            && (session.waiting.len() >= to_usize(self.shared.config.requests_max)
+                || session.waiting_bytes >= WAITING_BYTES_MAX)
+    }
+
+    /// Handles the next frame; `false` if there is none yet.
+    fn next_frame(&mut self, session: &mut Session) -> bool {
+        // The frame is a slice of the reader, so the reader is out of the session while it is handled.
+        let empty = graphite_protocol::FrameReader::new(self.shared.frame_bytes_max());
+        let mut reader = std::mem::replace(&mut session.reader, empty);
+        let found = loop {
+            match reader.next_frame() {
+                Ok(Some(frame)) => {
+                    self.handle(session, frame);
+                    break true;
+                }
+                Ok(None) if !session.readable => break false,
+                Ok(None) => {}
+                Err(error) => {
+                    self.not_frames(session, error);
+                    break false;
+                }
+            }
+            match reader.read_from(&mut &session.connection.stream) {
+                Ok(0) => {
+                    session.at_end = true;
+                    session.readable = false;
+                }
+                Ok(count) => {
+                    session.last_active = Instant::now();
+                    // The end may have been told together with the last bytes.
+                    session.readable = count >= READ_BYTES || session.read_closed;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => session.readable = false,
+                Err(_) => {
+                    session.gone_soon();
+                    break false;
+                }
+            }
+        };
+        session.reader = reader;
+        found
+    }
+
+    /// The stream holds no frames: whatever follows means nothing.
+    fn not_frames(&mut self, session: &mut Session, error: FrameError) {
+        let code = match error {
+            FrameError::Empty => ErrorCode::BadRequest,
+            FrameError::TooLong { .. } => ErrorCode::TooLarge,
+        };
+        tracing::info!(sid = session.id(), %error, "closing a connection that sends no frames");
+        self.close_with(session, 0, &WireError::new(code, error.to_string()));
+    }
+}
+
+impl Session {
+    /// The socket failed; the session is over as soon as the reactor looks at it.
+    fn gone_soon(&mut self) {
+        self.closing = true;
+        self.connection.outbox.close();
+        self.waiting.clear();
+    }
+}
+
+impl Reactor {
+    fn take_signals(&mut self) {
+        let mut bytes = [0; 16];
+        while let Ok(count @ 1..) = (&self.core.signals).read(&mut bytes) {
+            for _ in 0..count {
+                self.asked_to_leave();
+            }
+        }
+    }
+}

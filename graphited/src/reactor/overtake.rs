@@ -1,0 +1,298 @@
+//! Requests that do not wait for earlier ones of their session: `ping`, `cancel`, `kill`, and what looks after the
+//! daemon.
+//!
+//! Those that touch other sessions are put off until the session that asked is out of the reactor's hands; those that
+//! may take a while are answered by threads of their own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use graphite_protocol::message::{Body, write_error, write_response};
+use graphite_protocol::messages::{
+    Call, Cancel, CancelReply, Check, CheckReply, Checkpoint, CheckpointReply, Durability as WireDurability,
+    Empty, Kill, KillReply, Lock, LockMode, Locks, LocksReply, Ping, Problem, Request, Sessions,
+    SessionsReply, Status, StatusReply,
+};
+use graphite_protocol::{ErrorCode, Wire, WireError};
+use nix::unistd::{Uid, User};
+
+use super::session::Session;
+use super::{Core, Reactor};
+use crate::config::Durability;
+use crate::connection::Connection;
+use crate::errors;
+use crate::interrupt::Reason;
+use crate::shared::Shared;
+
+/// Problems that `check` tells, at most.
+const PROBLEMS_MAX: usize = 100;
+
+/// Something that one session asked of others.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    session: u64,
+    msgid: u32,
+    asked: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Cancel(Cancel),
+    Kill(Kill),
+    Sessions,
+    Locks,
+    Status,
+}
+
+impl Core {
+    /// Handles a request that overtakes; `false` if it is not one.
+    pub(super) fn overtakes(
+        &mut self,
+        session: &mut Session,
+        msgid: u32,
+        method: &str,
+        params: Body<'_>,
+    ) -> bool {
+        const OVERTAKING: &[&str] = &[
+            Ping::METHOD,
+            Cancel::METHOD,
+            Kill::METHOD,
+            Status::METHOD,
+            Sessions::METHOD,
+            Locks::METHOD,
+            Checkpoint::METHOD,
+            Check::METHOD,
+        ];
+        if !OVERTAKING.contains(&method) {
+            return false;
+        }
+        let call = match Call::read(method, params) {
+            Ok(call) => call,
+            Err(error) => {
+                self.refuse_now(session, msgid, &error);
+                return true;
+            }
+        };
+        let asked = match call {
+            Call::Ping(_) => {
+                self.reply_now(session, msgid, &Empty {});
+                return true;
+            }
+            Call::Checkpoint(_) => {
+                self.on_its_own(&session.connection, msgid, checkpoint);
+                return true;
+            }
+            Call::Check(_) => {
+                self.on_its_own(&session.connection, msgid, check);
+                return true;
+            }
+            Call::Cancel(cancel) => Asked::Cancel(cancel),
+            Call::Kill(kill) => Asked::Kill(kill),
+            Call::Sessions(_) => Asked::Sessions,
+            Call::Locks(_) => Asked::Locks,
+            _ => Asked::Status,
+        };
+        self.deferred.push(Deferred { session: session.id(), msgid, asked });
+        true
+    }
+
+    /// Answers on a thread of its own.
+    fn on_its_own<T: Wire>(
+        &self,
+        connection: &Arc<Connection>,
+        msgid: u32,
+        work: impl FnOnce(&Shared) -> Result<T, WireError> + Send + 'static,
+    ) {
+        let (shared, connection) = (self.shared.clone(), connection.clone());
+        self.shared.admin.give(move || {
+            let mut frame = Vec::new();
+            match work(&shared) {
+                Ok(reply) => write_response(&mut frame, msgid, &reply, shared.frame_bytes_max()),
+                Err(error) => write_error(&mut frame, msgid, &error, shared.frame_bytes_max()),
+            }
+            connection.outbox.add(&frame);
+            connection.send(&shared.events);
+        });
+    }
+}
+
+impl Reactor {
+    /// Does what sessions asked of others.
+    pub(super) fn do_deferred(&mut self) {
+        while let Some(Deferred { session, msgid, asked }) = self.core.deferred.pop() {
+            match asked {
+                Asked::Cancel(cancel) => self.cancel(session, msgid, cancel),
+                Asked::Kill(kill) => self.kill(session, msgid, kill),
+                Asked::Sessions => self.list(session, msgid),
+                Asked::Locks => {
+                    let reply = self.locks();
+                    self.answer(session, msgid, Ok(reply));
+                }
+                Asked::Status => self.status(session, msgid),
+            }
+        }
+    }
+
+    fn answer(&mut self, id: u64, msgid: u32, reply: Result<impl Wire, WireError>) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match reply {
+            Ok(reply) => self.core.reply_now(session, msgid, &reply),
+            Err(error) => self.core.refuse_now(session, msgid, &error),
+        }
+        session.connection.send(&self.core.shared.events);
+    }
+
+    fn cancel(&mut self, asker: u64, msgid: u32, cancel: Cancel) {
+        let reply = match self.other(asker, cancel.session) {
+            Err(error) => Err(error),
+            Ok(target) => {
+                let Some(session) = self.sessions.get_mut(&target) else { return };
+                Ok(CancelReply { cancelled: self.core.stop_statement(session, Reason::Cancelled) })
+            }
+        };
+        self.answer(asker, msgid, reply);
+    }
+
+    fn kill(&mut self, asker: u64, msgid: u32, kill: Kill) {
+        let reply = match self.other(asker, kill.session) {
+            Err(error) if error.code == ErrorCode::SessionNotFound => Ok(KillReply { killed: false }),
+            Err(error) => Err(error),
+            Ok(target) => {
+                let Some(session) = self.sessions.get_mut(&target) else { return };
+                let killed = session.transaction.map(|info| info.id) == kill.transaction;
+                if killed {
+                    tracing::warn!(sid = target, by = asker, "session killed");
+                    self.core.stop_statement(session, Reason::Killed);
+                    session.closing = true;
+                    session.waiting.clear();
+                    session.waiting_bytes = 0;
+                    self.core.schedule(session);
+                }
+                Ok(KillReply { killed })
+            }
+        };
+        self.answer(asker, msgid, reply);
+    }
+
+    /// The session that is meant, if the asking one may touch it: it is its own user's, or it is asked by the
+    /// daemon's.
+    fn other(&self, asker: u64, target: u64) -> Result<u64, WireError> {
+        let asked_by = self.sessions.get(&asker).map(|session| session.peer.uid);
+        let Some(session) = self.sessions.get(&target).filter(|session| !session.gone) else {
+            return Err(WireError::new(ErrorCode::SessionNotFound, format!("there is no session {target}")));
+        };
+        if asked_by.is_some_and(|uid| uid == session.peer.uid || uid == Uid::effective().as_raw()) {
+            return Ok(target);
+        }
+        let message = format!("session {target} belongs to user {}", session.peer.uid);
+        Err(WireError::new(ErrorCode::NotAuthorised, message))
+    }
+
+    fn list(&mut self, asker: u64, msgid: u32) {
+        let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
+            return;
+        };
+        let now = Instant::now();
+        let (writer, _) = self.core.shared.writers.look();
+        let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
+        let mut sessions: Vec<_> = known.map(|session| session.row(now, writer)).collect();
+        sessions.sort_unstable_by_key(|row| row.session);
+        // Names of users may come over the network.
+        self.core.on_its_own(&connection, msgid, move |_| {
+            for row in &mut sessions {
+                row.user = User::from_uid(Uid::from_raw(row.uid)).ok().flatten().map(|user| user.name);
+            }
+            Ok(SessionsReply { sessions })
+        });
+    }
+
+    fn locks(&self) -> LocksReply {
+        let (holder, waiting) = self.core.shared.writers.look();
+        let now = Instant::now();
+        let lock = |id: u64, granted: bool| {
+            let session = self.sessions.get(&id)?;
+            let since = session.transaction.map(|info| info.since);
+            let since = since.or(session.statement.as_ref().map(|(_, since)| *since)).unwrap_or(now);
+            let for_ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
+            let transaction = session.transaction.map_or(0, |info| info.id);
+            let name = "the writer's turn".to_owned();
+            Some(Lock { name, mode: LockMode::Exclusive, granted, session: id, transaction, for_ms })
+        };
+        let held = holder.and_then(|id| lock(id, true));
+        let awaited = waiting.into_iter().filter_map(|id| lock(id, false));
+        LocksReply { locks: held.into_iter().chain(awaited).collect(), deadlocks: Vec::new() }
+    }
+
+    fn status(&mut self, asker: u64, msgid: u32) {
+        let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
+            return;
+        };
+        let known = self.sessions.values().filter(|session| !session.gone);
+        let sessions = known.clone().count() as u64;
+        let transactions = known.filter(|session| session.transaction.is_some()).count() as u64;
+        self.core.on_its_own(&connection, msgid, move |shared| status(shared, sessions, transactions));
+    }
+}
+
+fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusReply, WireError> {
+    let graph = shared.db.status().map_err(|error| errors::of_graph(&error))?;
+    let store = shared.db.store().status();
+    let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let durable = shared.config.durability == Durability::On;
+    Ok(StatusReply {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_ms: ms(shared.started),
+        database: shared.database.display().to_string(),
+        format_version: graphite_store::FORMAT_VERSION,
+        durability: if durable { WireDurability::On } else { WireDurability::Off },
+        read_only: store.poisoned.is_some(),
+        poisoned: store.poisoned,
+        nodes: graph.nodes,
+        edges: graph.edges,
+        sessions,
+        sessions_max: shared.config.sessions_max,
+        transactions,
+        file_bytes: store.file_bytes,
+        wal_bytes: store.wal_bytes,
+        wal_used_bytes: store.applied.0.saturating_sub(store.redo.0),
+        pages: u64::from(store.pages),
+        pages_free: u64::from(store.pages_free),
+        cache_bytes: store.cache_bytes as u64,
+        cache_bytes_max: store.cache_bytes_max as u64,
+        cache_hits: 0,
+        cache_misses: store.page_reads,
+        dirty_pages: store.pages_dirty as u64,
+        visible_lsn: store.visible.0,
+        applied_lsn: store.applied.0,
+        durable_lsn: store.visible.0,
+        horizon_lsn: store.oldest_reader.map_or(store.visible.0, |oldest| oldest.0.min(store.visible.0)),
+        checkpoint_lsn: store.redo.0,
+        checkpoint_at_ms: None,
+        checkpoints: store.checkpoints,
+        commits: store.commits,
+        aborts: shared.counters.aborts.load(Ordering::Relaxed),
+        deadlocks: 0,
+        syncs: store.log_syncs,
+        statements: shared.counters.statements.load(Ordering::Relaxed),
+    })
+}
+
+fn checkpoint(shared: &Shared) -> Result<CheckpointReply, WireError> {
+    let before = shared.db.store().status().page_writes;
+    shared.db.store().checkpoint().map_err(|error| errors::of_store(&error))?;
+    let after = shared.db.store().status();
+    Ok(CheckpointReply { lsn: after.redo.0, pages_written: after.page_writes.saturating_sub(before) })
+}
+
+fn check(shared: &Shared) -> Result<CheckReply, WireError> {
+    let report = shared.db.check().map_err(|error| errors::of_graph(&error))?;
+    let problems = report.problems.into_iter().take(PROBLEMS_MAX);
+    Ok(CheckReply {
+        pages: report.pages.len() as u64,
+        nodes: report.nodes,
+        edges: report.edges,
+        problems: problems.map(|why| Problem { page: None, why }).collect(),
+    })
+}

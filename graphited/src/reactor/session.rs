@@ -1,0 +1,203 @@
+//! A session as the reactor knows it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use graphite_protocol::messages::{Mode, Session as Row, SessionState as Word};
+use graphite_protocol::{FrameReader, WireError};
+use graphite_query::Budget;
+use graphite_store::Lsn;
+
+use crate::connection::{Connection, Peer};
+use crate::interrupt::Interrupt;
+use crate::plans::{DecodedRun, PlanCache, Prepared};
+use crate::shared::{Shared, to_usize};
+use crate::state::{SessionState, TransactionInfo};
+
+/// Rows and edges that a statement may look at on the reactor.
+const QUICK_STEPS_MAX: u64 = 16_384;
+
+/// What a session is doing.
+#[derive(Debug)]
+pub(super) enum Doing {
+    /// Nothing; its state is here.
+    Nothing,
+    /// A worker has a request, and the state with it.
+    Working {
+        /// Whether it can be stopped.
+        interruptible: bool,
+    },
+    /// A request waits for the writer's turn, and the state with it.
+    AwaitsTurn,
+    /// A worker decodes a long request.
+    Decoding,
+    /// A read waits for the session's own commit to become visible.
+    AwaitsOwnCommit(Box<(u32, Postponed)>),
+}
+
+/// What waits for the session's own commit.
+#[derive(Debug)]
+pub(super) enum Postponed {
+    /// A plan that only reads.
+    Run(DecodedRun),
+    /// The beginning of a transaction that only reads.
+    BeginRead,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    // Constant after construction.
+    pub(super) connection: Arc<Connection>,
+    pub(super) peer: Peer,
+    pub(super) connected: Instant,
+    pub(super) interrupt: Arc<Interrupt>,
+    /// For statements that are run on the reactor.
+    pub(super) quick_budget: Budget,
+    /// The error that answers everything: it was let in only to be told.
+    pub(super) refusal: Option<WireError>,
+
+    /// What the client calls itself; `None` until it said hello.
+    pub(super) client: Option<String>,
+    pub(super) reader: FrameReader,
+    /// The socket may have more to read.
+    pub(super) readable: bool,
+    /// The client has closed its way to us; there may be bytes before that end.
+    pub(super) read_closed: bool,
+    /// The client will send no more.
+    pub(super) at_end: bool,
+    /// The daemon leaves, and has rolled back what the session had open.
+    pub(super) is_leaving: bool,
+    /// It goes when its last answer has left.
+    pub(super) closing: bool,
+    /// Nobody is there any more; it goes when its state is back.
+    pub(super) gone: bool,
+    /// It is in the list of those to be looked at.
+    pub(super) scheduled: bool,
+
+    pub(super) doing: Doing,
+    /// Away while a worker has it, or it waits for its turn.
+    pub(super) state: Option<SessionState>,
+    /// Frames of requests that wait for the one that is done now.
+    pub(super) waiting: VecDeque<Vec<u8>>,
+    pub(super) waiting_bytes: usize,
+    pub(super) plans: PlanCache,
+    pub(super) transaction: Option<TransactionInfo>,
+    /// What it runs, or ran last, and since when.
+    pub(super) statement: Option<(Arc<Prepared>, Instant)>,
+    /// Its newest commit.
+    pub(super) own_commit: Lsn,
+    /// When it was last heard of.
+    pub(super) last_active: Instant,
+    /// How much had left when the client stopped reading.
+    pub(super) stalled_at: u64,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: Connection,
+        peer: Peer,
+        refusal: Option<WireError>,
+        shared: &Shared,
+    ) -> Session {
+        let interrupt = Arc::new(Interrupt::default());
+        let now = Instant::now();
+        Session {
+            connection: Arc::new(connection),
+            peer,
+            connected: now,
+            quick_budget: Budget::new(interrupt.flag().clone()).steps_max(QUICK_STEPS_MAX),
+            interrupt,
+            refusal,
+            client: None,
+            reader: FrameReader::new(shared.frame_bytes_max()),
+            readable: true,
+            read_closed: false,
+            at_end: false,
+            is_leaving: false,
+            closing: false,
+            gone: false,
+            scheduled: false,
+            doing: Doing::Nothing,
+            state: Some(SessionState::default()),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            plans: PlanCache::new(to_usize(shared.config.plan_cache_entries)),
+            transaction: None,
+            statement: None,
+            own_commit: Lsn(0),
+            last_active: now,
+            stalled_at: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.connection.session
+    }
+
+    /// Whether the next request may be executed.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self.doing, Doing::Nothing)
+    }
+
+    /// Whether everything that it was asked is answered and has left.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_free()
+            && self.waiting.is_empty()
+            && self.connection.outbox.parked() == 0
+            && self.connection.outbox.waiting_bytes() == 0
+    }
+
+    /// Requests that were sent and are not answered.
+    fn requests(&self) -> u64 {
+        let running = u64::from(!self.is_free());
+        running + self.waiting.len() as u64 + self.connection.outbox.parked() as u64
+    }
+
+    fn word(&self) -> Word {
+        match self.doing {
+            Doing::Working { .. } | Doing::Decoding => Word::Active,
+            Doing::AwaitsTurn => Word::Waiting,
+            Doing::AwaitsOwnCommit(_) => Word::Committing,
+            Doing::Nothing if self.connection.outbox.parked() > 0 => Word::Committing,
+            Doing::Nothing if self.transaction.is_some() => Word::IdleInTransaction,
+            Doing::Nothing => Word::Idle,
+        }
+    }
+
+    /// The session as `sessions` shows it; `writer` has the turn to write. Of statements only the steps are shown,
+    /// never a value.
+    pub(super) fn row(&self, now: Instant, writer: Option<u64>) -> Row {
+        let ms = |since: Instant| {
+            u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+        };
+        let state = self.word();
+        let waits = state == Word::Waiting;
+        let statement = self.statement.as_ref().filter(|_| self.transaction.is_some() || state != Word::Idle);
+        Row {
+            session: self.id(),
+            pid: self.peer.pid,
+            uid: self.peer.uid,
+            user: None,
+            client: self.client.clone().unwrap_or_default(),
+            state,
+            connected_ms: ms(self.connected),
+            transaction: self.transaction.map(|info| info.id),
+            mode: self.transaction.map(|info| info.mode),
+            transaction_ms: self.transaction.map(|info| ms(info.since)),
+            snapshot_lsn: self.transaction.and_then(|info| info.snapshot_lsn),
+            statement: statement.map(|(prepared, _)| prepared.describe()),
+            statement_ms: statement.map(|(_, since)| ms(*since)),
+            waits_for: waits.then(|| WRITER_LOCK.to_owned()),
+            wait_ms: statement.filter(|_| waits).map(|(_, since)| ms(*since)),
+            blocked_by: writer.filter(|_| waits).into_iter().collect(),
+            locks: u64::from(self.transaction.is_some_and(|info| info.mode == Mode::Write)),
+            requests: self.requests(),
+            outbox_bytes: self.connection.outbox.waiting_bytes() as u64,
+        }
+    }
+}
+
+/// What a writer holds and others wait for.
+pub(super) const WRITER_LOCK: &str = "X the writer's turn";

@@ -1,0 +1,128 @@
+//! Transactions as the reactor sees them: beginning, ending, and reading one's own commits.
+
+use std::time::Instant;
+
+use graphite_protocol::messages::{Begin, CommitReply, Empty, Mode};
+use graphite_protocol::{ErrorCode, WireError};
+
+use super::Core;
+use super::session::{Doing, Postponed, Session};
+use crate::errors;
+use crate::job::Work;
+use crate::state::{HeldSnapshot, Open, TransactionInfo};
+
+type Result<T> = std::result::Result<T, WireError>;
+
+/// Whether a session may read already.
+pub(super) enum Readable {
+    Now,
+    AfterOwnCommit,
+}
+
+impl Core {
+    /// Nobody reads below its own commit: whether that is visible by now, or never will be.
+    pub(super) fn may_read(&self, session: &Session) -> Readable {
+        let store = self.shared.db.store();
+        if session.own_commit <= store.visible_lsn() || session.transaction.is_some() {
+            return Readable::Now;
+        }
+        session.connection.await_visible();
+        // Once more, for it may have become visible before it was asked to tell.
+        if session.own_commit <= store.visible_lsn() || store.poisoned().is_some() {
+            return Readable::Now;
+        }
+        Readable::AfterOwnCommit
+    }
+
+    /// The session's commit has become visible, or never will.
+    pub(super) fn own_commit_visible(&mut self, session: &mut Session) {
+        if let Doing::AwaitsOwnCommit(waiting) = std::mem::replace(&mut session.doing, Doing::Nothing) {
+            let (msgid, postponed) = *waiting;
+            let result = match postponed {
+                Postponed::Run(run) => self.execute_run(session, msgid, run),
+                Postponed::BeginRead => self.begin(session, msgid, Begin { mode: Mode::Read }),
+            };
+            if let Err(error) = result {
+                self.reply_error(session, msgid, &error);
+            }
+            self.schedule(session);
+        }
+    }
+
+    pub(super) fn begin(&mut self, session: &mut Session, msgid: u32, begin: Begin) -> Result<()> {
+        if session.transaction.is_some() {
+            let message = "a transaction is open already; commit it or roll it back";
+            return Err(WireError::new(ErrorCode::TransactionOpen, message));
+        }
+        if begin.mode == Mode::Write {
+            return self.begin_write(session, msgid);
+        }
+        if let Readable::AfterOwnCommit = self.may_read(session) {
+            session.doing = Doing::AwaitsOwnCommit(Box::new((msgid, Postponed::BeginRead)));
+            return Ok(());
+        }
+        let snapshot = self.shared.db.snapshot().map_err(|error| errors::of_graph(&error))?;
+        let info = TransactionInfo {
+            id: self.shared.next_transaction(),
+            mode: Mode::Read,
+            since: Instant::now(),
+            snapshot_lsn: Some(snapshot.reader().lsn().0),
+        };
+        if let Some(state) = &mut session.state {
+            state.transaction = Some(Open::Read(Box::new(HeldSnapshot(snapshot))));
+            state.info = Some(info);
+        }
+        session.transaction = Some(info);
+        self.watch_transaction(session);
+        self.reply(session, msgid, &Empty {});
+        Ok(())
+    }
+
+    /// Begins to write at once if it is nobody else's turn.
+    fn begin_write(&mut self, session: &mut Session, msgid: u32) -> Result<()> {
+        let id = session.id();
+        let Some(state) = session.state.as_mut().filter(|_| self.shared.writers.try_enter(id)) else {
+            self.work(session, msgid, Work::Begin, None);
+            return Ok(());
+        };
+        match self.shared.db.begin() {
+            Ok(transaction) => {
+                state.begin_write(transaction, self.shared.next_transaction());
+                session.transaction = state.info;
+                self.watch_transaction(session);
+                self.reply(session, msgid, &Empty {});
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.pass_turn(id);
+                Err(errors::of_graph(&error))
+            }
+        }
+    }
+
+    /// `commit` or `rollback`.
+    pub(super) fn end_transaction(&mut self, session: &mut Session, msgid: u32, commit: bool) -> Result<()> {
+        let Some(state) = &mut session.state else { return Ok(()) };
+        if state.writes() {
+            let work = if commit { Work::Commit } else { Work::Rollback };
+            self.work(session, msgid, work, None);
+            return Ok(());
+        }
+        let ended = state.transaction.take();
+        state.info = None;
+        state.close_transaction_cursors();
+        session.transaction = None;
+        match ended {
+            None => return Err(WireError::new(ErrorCode::NoTransaction, "no transaction is open")),
+            Some(Open::Failed(error)) if commit => return Err(error),
+            Some(open @ Open::Read(_)) => self.shared.reads.give(move || drop(open)),
+            Some(_) => {}
+        }
+        if commit {
+            self.reply(session, msgid, &CommitReply { lsn: 0 })
+        } else {
+            self.reply(session, msgid, &Empty {})
+        }
+        Ok(())
+    }
+}

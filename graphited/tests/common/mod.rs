@@ -1,0 +1,273 @@
+//! A daemon in a directory of its own, and a client that speaks raw frames.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use graphite_protocol::message::{Message, write_request};
+use graphite_protocol::messages::{
+    Begin, Commit, CommitReply, Hello, HelloReply, Mode, Request, Rollback, Run, RunReply, Status,
+    StatusReply,
+};
+use graphite_protocol::{
+    Decoder, ErrorCode, FRAME_BYTES_MAX, FrameReader, Pairs, Plan, Step, Value, Wire, WireError, socket,
+};
+
+/// No answer within this is a failure of the test: long enough for the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon, killed when dropped.
+pub struct Daemon {
+    pub dir: tempfile::TempDir,
+    pub db: PathBuf,
+    pub child: Child,
+}
+
+/// The daemon's program, with its environment emptied of settings.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graphited"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GRAPHITED_"))
+    {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Daemon {
+    pub fn start(args: &[&str]) -> Daemon {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("db");
+        Daemon::start_at(dir, db, args)
+    }
+
+    pub fn start_at(dir: tempfile::TempDir, db: PathBuf, args: &[&str]) -> Daemon {
+        let child = start_at(&db, args);
+        Daemon { dir, db, child }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        socket_of(&self.db)
+    }
+
+    pub fn client(&self) -> Client {
+        let mut client = self.stranger();
+        client.hello();
+        client
+    }
+
+    /// A client that has not said hello.
+    pub fn stranger(&self) -> Client {
+        Client::connect(&self.socket())
+    }
+
+    pub fn signal(&self, signal: &str) {
+        send_signal(self.child.id(), signal);
+    }
+
+    /// Waits until it has left by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// Asks it to leave and expects that it does, cleanly.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        assert_eq!(self.wait().code(), Some(0));
+        assert!(!self.socket().exists(), "the socket is taken away");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn socket_of(db: &Path) -> PathBuf {
+    let mut path = db.as_os_str().to_owned();
+    path.push(".sock");
+    path.into()
+}
+
+pub fn send_signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(start.elapsed() < PATIENCE, "the daemon does not leave");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Starts a daemon and waits for what it says when it is ready.
+pub fn start_at(db: &Path, args: &[&str]) -> Child {
+    let (child, line) = try_start_at(db, args);
+    assert_eq!(line, "READY\n");
+    child
+}
+
+pub fn try_start_at(db: &Path, args: &[&str]) -> (Child, String) {
+    let mut child = program()
+        .args(["--cache-bytes", "4M", "--wal-bytes", "16M", "--ready-fd", "1", "--db"])
+        .arg(db)
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut line).unwrap();
+    (child, line)
+}
+
+/// Speaks frames.
+pub struct Client {
+    pub stream: UnixStream,
+    reader: FrameReader,
+    last_msgid: u32,
+}
+
+impl Client {
+    pub fn connect(socket: &Path) -> Client {
+        Client::connect_or_none(socket).expect("nobody listens")
+    }
+
+    /// `None` if nobody listens there.
+    pub fn connect_or_none(socket: &Path) -> Option<Client> {
+        let stream = socket::connect(socket).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(Client { stream, reader: FrameReader::new(FRAME_BYTES_MAX), last_msgid: 0 })
+    }
+
+    pub fn hello(&mut self) -> HelloReply {
+        self.call(&Hello { protocol: 1, client: "test/1".into() }).unwrap()
+    }
+
+    /// Sends a request; returns its number.
+    pub fn send<R: Request>(&mut self, request: &R) -> u32 {
+        let (msgid, frame) = self.frame(request);
+        self.stream.write_all(&frame).unwrap();
+        msgid
+    }
+
+    pub fn frame<R: Request>(&mut self, request: &R) -> (u32, Vec<u8>) {
+        self.last_msgid += 1;
+        let mut frame = Vec::new();
+        write_request(&mut frame, self.last_msgid, request, FRAME_BYTES_MAX).unwrap();
+        (self.last_msgid, frame)
+    }
+
+    /// The next answer: its number, and the encoded result or the error.
+    pub fn next(&mut self) -> (u32, Result<Vec<u8>, WireError>) {
+        self.try_next().expect("the daemon closed the connection")
+    }
+
+    /// The next answer; `None` if the connection was closed.
+    pub fn try_next(&mut self) -> Option<(u32, Result<Vec<u8>, WireError>)> {
+        loop {
+            if let Some(frame) = self.reader.next_frame().unwrap() {
+                let Ok(Message::Response { msgid, result }) = Message::read(frame) else {
+                    panic!("no response: {frame:?}");
+                };
+                return Some((msgid, result.map(|body| body.bytes().to_vec())));
+            }
+            match self.reader.read_from(&mut self.stream) {
+                Ok(0) => return None,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                result => assert!(result.unwrap() > 0),
+            }
+        }
+    }
+
+    pub fn answer<R: Request>(&mut self, msgid: u32) -> Result<R::Reply, WireError> {
+        let (answered, result) = self.next();
+        assert_eq!(answered, msgid);
+        result.map(|bytes| R::Reply::read(&mut Decoder::new(&bytes)).unwrap())
+    }
+
+    pub fn call<R: Request>(&mut self, request: &R) -> Result<R::Reply, WireError> {
+        let msgid = self.send(request);
+        self.answer::<R>(msgid)
+    }
+
+    pub fn run(&mut self, plan: Plan) -> Result<RunReply, WireError> {
+        self.call(&run(plan))
+    }
+
+    /// Creates a node with the property `n`; returns its id.
+    pub fn create(&mut self, n: i64) -> Result<u64, WireError> {
+        let reply = self.run(create(n))?;
+        assert_eq!(reply.summary.nodes_created, 1);
+        Ok(reply.rows[0][0].as_node().unwrap().id)
+    }
+
+    pub fn begin(&mut self, mode: Mode) {
+        self.call(&Begin { mode }).unwrap();
+    }
+
+    pub fn commit(&mut self) -> Result<CommitReply, WireError> {
+        self.call(&Commit::default())
+    }
+
+    pub fn rollback(&mut self) {
+        self.call(&Rollback {}).unwrap();
+    }
+
+    pub fn count(&mut self) -> i64 {
+        let reply = self.run(count()).unwrap();
+        reply.rows[0][0].as_int().unwrap()
+    }
+
+    pub fn status(&mut self) -> StatusReply {
+        self.call(&Status {}).unwrap()
+    }
+
+    /// Expects that the daemon closes the connection, perhaps after some answers.
+    pub fn is_closed(&mut self) -> Vec<(u32, Result<Vec<u8>, WireError>)> {
+        std::iter::from_fn(|| self.try_next()).collect()
+    }
+}
+
+pub fn run(plan: Plan) -> Run {
+    Run { plan, params: Pairs::default(), fetch: None, timeout_ms: None }
+}
+
+pub fn create(n: i64) -> Plan {
+    let properties = [("n", graphite_protocol::Operand::from(n))].into_iter().collect();
+    Plan::of([Step::CreateNode { labels: vec!["N".into()], properties }])
+}
+
+pub fn count() -> Plan {
+    Plan::of([Step::Nodes { label: None }, Step::Count {}])
+}
+
+pub fn by_id(id: u64) -> Plan {
+    Plan::of([Step::Node { ids: vec![id.into()], required: true }])
+}
+
+pub fn code<T: std::fmt::Debug>(result: Result<T, WireError>) -> ErrorCode {
+    result.unwrap_err().code
+}
+
+pub fn int(value: &Value) -> i64 {
+    value.as_int().unwrap()
+}
+
+/// Waits until something holds.
+pub fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "it never came to hold");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,171 @@
+//! The parts of `graphite-bench`: the limits, each area of Graphite's work, and the report.
+
+mod commits;
+mod csr;
+mod daemon;
+mod graph;
+mod hops;
+mod idle;
+mod import;
+mod latency;
+mod limits;
+mod loaded;
+mod memory;
+mod point;
+mod proc_files;
+mod processes;
+mod random;
+mod report;
+
+use std::error::Error;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
+use daemon::Programs;
+use graph::Graph;
+use loaded::Loaded;
+use processes::WorkDir;
+use report::Report;
+
+pub(crate) use limits::be_peer;
+
+pub(crate) type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// The hidden command of the other process of the socket's round trip.
+pub(crate) const PEER_COMMAND: &str = "ping-pong-peer";
+
+/// Says which file an error is about.
+pub(crate) fn at<E: Display>(path: &Path) -> impl FnOnce(E) -> Box<dyn Error + Send + Sync> {
+    move |error| format!("{}: {error}", path.display()).into()
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Area {
+    /// The time of an import, and the bytes on disk after it
+    Import,
+    /// Distinct counts of two and three hops
+    Hops,
+    /// Reads of single nodes
+    Point,
+    /// Durable commits of one edge each
+    Commits,
+    /// Memory while a graph is imported that is larger than the cache
+    Memory,
+    /// A daemon that has nothing to do
+    Idle,
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) graph: Option<PathBuf>,
+    pub(crate) areas: Vec<Area>,
+    pub(crate) rounds: u32,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What all areas need.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    programs: Programs,
+    graph: Graph,
+    work: WorkDir,
+    rounds: u32,
+}
+
+impl Bench {
+    /// A new path for a database, in a directory of its own.
+    fn database(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.work.path().join(name);
+        std::fs::create_dir(&dir).map_err(at(&dir))?;
+        Ok(dir.join("bench.graphite"))
+    }
+
+    /// Removes a database with all that is beside it.
+    fn remove(&self, db: &Path) -> Result<()> {
+        let dir = db.parent().ok_or("a database has a directory")?;
+        std::fs::remove_dir_all(dir).map_err(at(dir))
+    }
+
+    /// How often to measure what takes long and varies little.
+    fn rounds_of(&self, most: u32) -> u32 {
+        self.rounds.min(most)
+    }
+}
+
+/// Measures what was asked for, and shows it.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    let target = target_dir()?;
+    let programs = Programs::find()?;
+    processes::clean_up_on_signals()?;
+    let work = WorkDir::make(settings.dir.as_deref().unwrap_or(&target.join("bench-work")))?;
+    eprintln!("reading the graph");
+    let graph = match &settings.graph {
+        Some(dir) => Graph::read(dir)?,
+        None => Graph::read_or_make(&target.join("bench-graph"))?,
+    };
+    let mut report = Report::default();
+    describe_run(&mut report, &graph, work.path(), settings.rounds)?;
+    let bench = Bench { programs, graph, work, rounds: settings.rounds };
+    let wanted = |area| settings.areas.is_empty() || settings.areas.contains(&area);
+
+    // Whatever else was asked for, most of it needs a database with the graph in it. It is the last one that was
+    // imported, and the changes of the commits come last, as they make it another graph.
+    let database = if wanted(Area::Import) { Some(import::measure(&bench, &mut report)?) } else { None };
+    if wanted(Area::Idle) {
+        idle::measure(&bench, &mut report, database.as_deref())?;
+    }
+    if [Area::Hops, Area::Point, Area::Commits].into_iter().any(wanted) {
+        let mut loaded = Loaded::open(&bench, database.as_deref())?;
+        report.note(format!("Durability of the commits: {}.", loaded.durability()?));
+        if wanted(Area::Point) {
+            point::measure(&bench, &mut report, &mut loaded)?;
+        }
+        if wanted(Area::Hops) {
+            hops::measure(&bench, &mut report, &mut loaded)?;
+        }
+        if wanted(Area::Commits) {
+            commits::measure(&bench, &mut report, &loaded)?;
+        }
+        loaded.daemon.stop()?;
+    }
+    if wanted(Area::Memory) {
+        memory::measure(&bench, &mut report)?;
+    }
+    report.note(format!("Load of the machine at the end, this run included: {:.1}.", proc_files::load()));
+    let markdown = report.markdown();
+    println!("{markdown}");
+    settings.out.map_or(Ok(()), |path| report::write(&path, &markdown))
+}
+
+/// The directory that cargo builds into, which is not cleared between runs.
+fn target_dir() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let dir = own.parent().and_then(Path::parent).ok_or("this program is not in a directory of cargo's")?;
+    Ok(dir.to_owned())
+}
+
+/// What one has to know of the run to judge its figures.
+fn describe_run(report: &mut Report, graph: &Graph, dir: &Path, rounds: u32) -> Result<()> {
+    let (nodes, edges) = (graph.nodes, graph.edges.len());
+    report.note(format!("Machine: {}.", proc_files::machine()));
+    report
+        .note(format!("Graph: {nodes} nodes, {edges} edges. Rounds: {rounds}, fewer where a line says so."));
+    let load = proc_files::load();
+    report.note(format!("Load of the machine before the run: {load:.1}."));
+    if load > 0.5 {
+        report.note("Others were using the machine when the run began; figures need another run.");
+    }
+    if cfg!(debug_assertions) {
+        report.note("**This is a debug build: no figure counts.**");
+    }
+    let file_system = statfs(dir).map_err(at(dir))?.filesystem_type();
+    if file_system == TMPFS_MAGIC {
+        report.note("**The databases are in memory (tmpfs): no figure of commits or imports counts.**");
+    }
+    Ok(())
+}
