@@ -113,7 +113,14 @@ fn commits(path: &Path, clients: u32, each: u32) {
     rate(&format!("commits, {clients} clients"), clients * each, start.elapsed());
 }
 
-fn reads(path: &Path, ids: &[i64]) {
+/// Processor time that the daemon has used: of its own, and of the system for it.
+fn processor_time(pid: u32) -> (f64, f64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    (fields[11].parse::<f64>().unwrap() / 100.0, fields[12].parse::<f64>().unwrap() / 100.0)
+}
+
+fn reads(path: &Path, pid: u32, ids: &[i64]) {
     let mut client = Client::new(path);
     let who = EntityRef::Param("id".into());
     let plan = Plan::of([Step::Node { ids: vec![who], required: true }]);
@@ -129,7 +136,7 @@ fn reads(path: &Path, ids: &[i64]) {
         client.call(&read(round), |_| ());
     }
     rate("point reads, 1 client", ROUNDS, start.elapsed());
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), processor_time(pid));
     const BATCH: u32 = 100;
     for batch in 0..ROUNDS * 5 / BATCH {
         client.out.clear();
@@ -140,6 +147,13 @@ fn reads(path: &Path, ids: &[i64]) {
         (0..BATCH).for_each(|_| client.next(|_| ()));
     }
     rate("point reads, 1 client, 100 on their way", ROUNDS * 5, start.elapsed());
+    let (user, system) = processor_time(pid);
+    let each = |seconds: f64| seconds * 1e6 / f64::from(ROUNDS * 5);
+    println!(
+        "  of the daemon {:.2} us each, of the system for it {:.2}",
+        each(user - before.0),
+        each(system - before.1)
+    );
     let start = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -185,7 +199,7 @@ fn main() {
     );
     let ids = client.call(&create, |bytes| RunReply::read(&mut Decoder::new(bytes)).unwrap().rows);
     let ids: Vec<i64> = ids.iter().map(|row| row[0].as_int().unwrap()).collect();
-    reads(&path, &ids);
+    reads(&path, daemon.id(), &ids);
     commits(&path, 1, COMMITS);
     commits(&path, 8, COMMITS / 2);
     commits(&path, 32, COMMITS / 2);

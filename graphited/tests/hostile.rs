@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 
 use common::*;
 use graphite_protocol::messages::{Begin, Hello, Mode, Ping, Run, Sessions};
-use graphite_protocol::{Decoder, ErrorCode, FRAME_BYTES_MAX, Pairs, Plan, Step, Wire};
+use graphite_protocol::{ErrorCode, FRAME_BYTES_MAX, Pairs, Plan, Step, Wire};
 
 /// Frames of everything that a client may say.
 fn frames(client: &mut Client) -> Vec<Vec<u8>> {
@@ -387,7 +387,7 @@ fn a_daemon_without_descriptors_recovers() {
     let spent = cpu_ticks(&daemon);
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert!(cpu_ticks(&daemon) - spent < 25, "it does not spin");
-    clients.drain(..15);
+    clients.clear();
     until(|| {
         let mut client = daemon.stranger();
         client.stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
@@ -395,7 +395,6 @@ fn a_daemon_without_descriptors_recovers() {
         let mut byte = [0];
         msgid > 0 && client.stream.read(&mut byte).is_ok_and(|count| count > 0)
     });
-    drop(clients);
     before.is_as_now(&daemon);
     daemon.stop();
 }
@@ -484,6 +483,5 @@ fn strange_requests_get_their_errors() {
         client.stream.write_all(&frame).unwrap();
         assert_eq!(client.is_closed().len(), 1);
     }
-    let _ = Decoder::new(&[]);
     daemon.stop();
 }

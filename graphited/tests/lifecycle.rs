@@ -243,7 +243,7 @@ fn nobody_is_served_half_by_a_daemon_that_leaves() {
                     // From time to time all are away for about as long as it takes to leave.
                     let pause = if served % 5 == thread { 1000 } else { 1 };
                     std::thread::sleep(std::time::Duration::from_millis(pause));
-                    if served > 40 {
+                    if served > 12 {
                         return served;
                     }
                 }

@@ -7,7 +7,7 @@
 //! | 0 | 6 | slot of the start node |
 //! | 6 | 6 | slot of the end node |
 //! | 12 | 2 | type |
-//! | 14 | 2 | generation: of the edge, or of the next one if free; 65535 and free: retired |
+//! | 14 | 2 | generation: of the edge, or of the next one if free; 32767 and free: retired |
 //! | 16 | 6 | location of the properties |
 //! | 22 | 1 | 1: used, 0: free |
 //! | 23 | 1 | zero |
@@ -166,7 +166,7 @@ pub fn put_edges<W: PageWriter>(w: &mut W, first: EdgeSlot, records: &[EdgeRecor
     table::put_run::<Edges, W>(w, first, records)
 }
 
-/// Frees the slot of an edge. Its next user has the next generation; at generation 65535 the slot is retired.
+/// Frees the slot of an edge. Its next user has the next generation; at generation 32767 the slot is retired.
 ///
 /// # Errors
 /// What the store says; [`Error::Corrupt`] if there is no edge in the slot.

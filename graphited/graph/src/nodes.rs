@@ -5,7 +5,7 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | label set plus one; 0: the slot is free |
-//! | 4 | 2 | generation: of the node, or of the next one if free; 65535 and free: retired |
+//! | 4 | 2 | generation: of the node, or of the next one if free; 32767 and free: retired |
 //! | 6 | 6 | location of the properties |
 //! | 12 | 6 | location of the outgoing adjacency |
 //! | 18 | 6 | location of the incoming adjacency |
@@ -172,7 +172,7 @@ pub fn put_nodes<W: PageWriter>(w: &mut W, first: NodeSlot, records: &[NodeRecor
     table::put_run::<Nodes, W>(w, first, records)
 }
 
-/// Frees the slot of a node. Its next user has the next generation; at generation 65535 the slot is retired.
+/// Frees the slot of a node. Its next user has the next generation; at generation 32767 the slot is retired.
 ///
 /// # Errors
 /// What the store says; [`Error::Corrupt`] if there is no node in the slot.

@@ -18,11 +18,12 @@
 //! 1. Entry of page 0: nothing is there. As table page it stands for free slots, all of the floor's generation;
 //!    so eight zero bytes are a page that was never made, and nothing has to be written to leave a gap.
 //! 2. An entry is full if nothing below it is free: its table page has only used and retired slots, or has no
-//!    page and floor 65535, or all entries of its directory page are full. So the free slots are found without
+//!    page and floor 32767, or all entries of its directory page are full. So the free slots are found without
 //!    reading what is full, and a change of a slot reaches the directory only at the border.
 //! 3. A table page without a used slot is freed; the floor is raised to the largest generation that it had.
 //!    So a slot's generation never falls back to one that it had before.
-//! 4. A slot at generation 65535 is retired: it is neither used nor free.
+//! 4. A slot at generation 32767 is retired: it is neither used nor free. So ids stay below 2^63 and fit a
+//!    signed integer of any language.
 
 use graphite_store::{PAGE_BODY_BYTES, Page, PageKind, PageNo, PageReader, PageWriter, STATE_PAGE};
 
@@ -48,7 +49,7 @@ const HEIGHT_MAX: usize = 4;
 const _: () = assert!(reach(HEIGHT_MAX) > u32::MAX as u64 && reach(HEIGHT_MAX - 1) <= u32::MAX as u64);
 
 /// The generation of a slot that has had all its users.
-pub(crate) const GENERATION_RETIRED: u16 = u16::MAX;
+pub(crate) const GENERATION_RETIRED: u16 = 0x7fff;
 
 /// Logical pages that a directory of so many levels reaches.
 const fn reach(height: usize) -> u64 {
@@ -73,7 +74,7 @@ impl<T> SlotState<T> {
     /// The state of a slot without a user.
     #[inline]
     pub fn vacant(generation: u16) -> SlotState<T> {
-        if generation == GENERATION_RETIRED { SlotState::Retired } else { SlotState::Free { generation } }
+        if generation >= GENERATION_RETIRED { SlotState::Retired } else { SlotState::Free { generation } }
     }
 
     /// What is in it, if anything.

@@ -144,6 +144,10 @@ fn entities_are_shown_as_they_are_at_the_end() {
     let edges = Step::Edges { edge_type: None };
     let outcome = run(&mut tx, &Plan::of([edges.clone(), replace]));
     assert_eq!(outcome.summary.properties_set, 2, "one is set, one is gone");
+    let from_both_ends = Step::Expand { direction: Direction::Both, types: vec![], to: Expansion::Edges };
+    let set = Step::Set { properties: properties(&[("x", Operand::from(1))]) };
+    let outcome = run(&mut tx, &Plan::of([all_nodes(), from_both_ends, set]));
+    assert_eq!((outcome.rows.len(), outcome.summary.properties_set), (2, 1));
     let project = Step::Properties { keys: vec!["y".into(), "since".into()] };
     assert_eq!(
         cells(&Plan::of([edges, project]), &tx),

@@ -37,7 +37,7 @@ use progress::{BadLines, Progress};
 use source::InputFile;
 
 /// Rows of a batch, unless they are heavy.
-const BATCH_ROWS: usize = 128 << 10;
+const BATCH_ROWS: usize = 512 << 10;
 
 /// Batches that were read and not sent yet.
 const READ_AHEAD: usize = 1;

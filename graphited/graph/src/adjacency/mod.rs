@@ -37,8 +37,8 @@ use crate::ids::{EdgeSlot, NodeSlot, TypeId};
 use crate::location::Location;
 use crate::{Error, Result};
 
-/// Bytes of the largest small block, a quarter of a page: 169 edges of one type.
-pub const SMALL_BYTES_MAX: usize = 2040;
+/// Bytes of the largest small block, half of what a page holds: 338 edges of one type.
+pub const SMALL_BYTES_MAX: usize = 4072;
 /// Bytes at which a hub becomes small again.
 pub const SHRINK_BYTES: usize = SMALL_BYTES_MAX / 2;
 

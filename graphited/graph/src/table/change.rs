@@ -54,7 +54,7 @@ fn put_in_page<T: Table, W: PageWriter>(
         let generation = T::generation(record);
         match T::decode(raw) {
             SlotState::Used(old) if T::generation(&old) == generation => {}
-            SlotState::Free { .. } if generation != GENERATION_RETIRED => added += 1,
+            SlotState::Free { .. } if generation < GENERATION_RETIRED => added += 1,
             _ => {
                 return Err(Error::Corrupt {
                     page: number,
@@ -91,7 +91,7 @@ pub(crate) fn free_slot<T: Table, W: PageWriter>(w: &mut W, slot: T::Slot) -> Re
     };
     let generation = T::generation(&old).saturating_add(1);
     T::encode_vacant(generation, raw);
-    if generation == GENERATION_RETIRED {
+    if generation >= GENERATION_RETIRED {
         put_u16(page, RETIRED, u16_at(page, RETIRED).saturating_add(1));
     }
     let used = u16_at(page, USED).saturating_sub(1);

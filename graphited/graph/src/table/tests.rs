@@ -227,12 +227,12 @@ fn a_slot_retires_at_its_last_generation() {
     let mut w = MemPager::default();
     let others: Vec<NodeRecord> = (1..254).map(|mark| node(0, mark)).collect();
     put_nodes(&mut w, NodeSlot(1), &others).unwrap();
-    put_node(&mut w, NodeSlot(0), &node(65_534, 0)).unwrap();
+    put_node(&mut w, NodeSlot(0), &node(32_766, 0)).unwrap();
     free_node(&mut w, NodeSlot(0)).unwrap();
     assert_eq!(read_node_slot(&w, NodeSlot(0)).unwrap(), SlotState::Retired);
     assert_eq!(read_node(&w, NodeSlot(0)).unwrap(), None);
     assert_eq!(find_open::<crate::nodes::Nodes, _>(&w, 0).unwrap(), 1, "a retired slot leaves no room");
-    assert!(put_node(&mut w, NodeSlot(0), &node(65_535, 0)).is_err());
+    assert!(put_node(&mut w, NodeSlot(0), &node(32_767, 0)).is_err());
     assert!(put_node(&mut w, NodeSlot(0), &node(0, 0)).is_err());
     assert_eq!(check_all(&w), 253);
     // With its last user the whole page retires: the directory has one floor for all its slots.
