@@ -99,6 +99,8 @@ struct Entry {
 pub(crate) struct PlanCache {
     entries: Vec<Entry>,
     entries_max: usize,
+    /// Which was used last.
+    last: usize,
     clock: u64,
     no_params: Arc<query::Params>,
 }
@@ -106,102 +108,109 @@ pub(crate) struct PlanCache {
 impl PlanCache {
     /// Keeps so many.
     pub(crate) fn new(entries_max: usize) -> PlanCache {
-        PlanCache { entries: Vec::new(), entries_max, clock: 0, no_params: Arc::default() }
+        PlanCache { entries: Vec::new(), entries_max, last: 0, clock: 0, no_params: Arc::default() }
     }
 
-    /// The plan of these bytes.
-    fn get(&mut self, bytes: &[u8], mut from: Decoder<'_>) -> Result<Arc<Prepared>, WireError> {
-        let mut hasher = FxHasher::default();
-        hasher.write(bytes);
-        let hash = hasher.finish();
+    /// Reads a plan.
+    ///
+    /// If the bytes begin with those of the plan that was used last, they are that plan: no value's bytes begin with
+    /// another value's.
+    fn read_plan(&mut self, from: &mut Decoder<'_>) -> Result<Arc<Prepared>, WireError> {
         self.clock += 1;
-        let found = self.entries.iter_mut().find(|entry| entry.hash == hash && *entry.bytes == *bytes);
-        if let Some(entry) = found {
+        if let Some(entry) =
+            self.entries.get_mut(self.last).filter(|entry| from.rest().starts_with(&entry.bytes))
+        {
+            from.raw(entry.bytes.len())?;
             entry.used = self.clock;
             return Ok(entry.prepared.clone());
         }
-        let plan = Plan::read(&mut from).map_err(|error| error.within("plan").within("run"))?;
+        let mut before = from.clone();
+        from.skip().map_err(|error| error.within("plan").within("run"))?;
+        let bytes = before.rest().get(..before.rest().len() - from.rest().len()).unwrap_or_default();
+        let mut hasher = FxHasher::default();
+        hasher.write(bytes);
+        let hash = hasher.finish();
+        let found = self.entries.iter().position(|entry| entry.hash == hash && *entry.bytes == *bytes);
+        if let Some((index, entry)) = found.and_then(|index| Some((index, self.entries.get_mut(index)?))) {
+            entry.used = self.clock;
+            self.last = index;
+            return Ok(entry.prepared.clone());
+        }
+        let plan = Plan::read(&mut before).map_err(|error| error.within("plan").within("run"))?;
         let prepared = Arc::new(Prepared::new(plan)?);
         if bytes.len() <= KEPT_BYTES_MAX {
-            let entry = Entry { hash, bytes: bytes.into(), prepared: prepared.clone(), used: self.clock };
-            if self.entries.len() < self.entries_max {
-                self.entries.push(entry);
-            } else if let Some(oldest) = self.entries.iter_mut().min_by_key(|entry| entry.used) {
-                *oldest = entry;
-            }
+            self.keep(Entry { hash, bytes: bytes.into(), prepared: prepared.clone(), used: self.clock });
         }
         Ok(prepared)
+    }
+
+    /// Keeps a plan, in place of the one that was used longest ago if there are enough.
+    fn keep(&mut self, entry: Entry) {
+        if self.entries.len() < self.entries_max {
+            self.last = self.entries.len();
+            self.entries.push(entry);
+        } else if let Some((index, oldest)) =
+            self.entries.iter_mut().enumerate().min_by_key(|(_, entry)| entry.used)
+        {
+            *oldest = entry;
+            self.last = index;
+        }
+    }
+
+    fn read_params(&self, from: &mut Decoder<'_>, plan: &Prepared) -> Result<Arc<query::Params>, WireError> {
+        let pairs = Pairs::<Value>::read(from).map_err(|error| error.within("params").within("run"))?;
+        if pairs.0.is_empty() {
+            return Ok(self.no_params.clone());
+        }
+        Ok(Arc::new(convert::params(pairs, &plan.entities)?))
     }
 
     /// Decodes the params of `run`.
     ///
     /// # Errors
     /// `bad-request` with the field that is wrong; `version-mismatch` for a plan of another version; `invalid-value`.
-    pub(crate) fn decode_run(&mut self, params: Decoder<'_>) -> Result<DecodedRun, WireError> {
-        let fields = RunFields::read(params)?;
-        let (bytes, from) = fields.plan;
-        let prepared = self.get(bytes, from)?;
-        let params = match fields.params {
-            None => self.no_params.clone(),
-            Some(mut from) => {
-                let pairs = Pairs::<Value>::read(&mut from).map_err(|error| error.within("params"))?;
-                Arc::new(convert::params(pairs, &prepared.entities)?)
-            }
-        };
-        Ok(DecodedRun { prepared, params, fetch: fields.fetch, timeout_ms: fields.timeout_ms })
-    }
-}
-
-/// The fields of `run`, plan and parameters not looked into.
-struct RunFields<'a> {
-    plan: (&'a [u8], Decoder<'a>),
-    params: Option<Decoder<'a>>,
-    fetch: Option<u32>,
-    timeout_ms: Option<u64>,
-}
-
-impl<'a> RunFields<'a> {
-    fn read(mut from: Decoder<'a>) -> Result<RunFields<'a>, WireError> {
+    pub(crate) fn decode_run(&mut self, mut from: Decoder<'_>) -> Result<DecodedRun, WireError> {
         let bad = |why: &str| WireError::new(ErrorCode::BadRequest, format!("run: {why}"));
-        let mut plan = None;
-        let mut fields = RunFields { plan: (&[], from.clone()), params: None, fetch: None, timeout_ms: None };
+        let (mut prepared, mut params, mut fetch, mut timeout_ms) = (None, None, None, None);
+        // Parameters that come before the plan wait for it, for it says which of them stand for entities.
+        let mut early = None;
         let mut seen = [false; 4];
         for _ in 0..from.map()? {
             let key = from.str()?;
-            let index = match key {
-                "plan" => 0,
-                "params" => 1,
-                "fetch" => 2,
-                "timeout_ms" => 3,
-                _ => return Err(bad(&format!("run has no field {key:?}"))),
+            let fields = ["plan", "params", "fetch", "timeout_ms"];
+            let Some(field) = fields.iter().position(|field| *field == key) else {
+                return Err(bad(&format!("there is no field {key:?}")));
             };
-            if std::mem::replace(&mut seen[index], true) {
+            if std::mem::replace(&mut seen[field], true) {
                 return Err(bad(&format!("the key {key:?} occurs twice")));
             }
-            let before = from.clone();
-            match index {
-                0 => {
+            match (field, &prepared) {
+                (0, _) => prepared = Some(self.read_plan(&mut from)?),
+                (1, Some(plan)) => params = Some(self.read_params(&mut from, plan)?),
+                (1, None) => {
+                    early = Some(from.clone());
                     from.skip()?;
-                    let len = before.rest().len() - from.rest().len();
-                    plan = before.rest().get(..len).map(|bytes| (bytes, before));
                 }
-                1 => {
-                    from.skip()?;
-                    fields.params = Some(before);
+                (2, _) => {
+                    fetch = Option::read(&mut from).map_err(|error| error.within("fetch").within("run"))?
                 }
-                2 => fields.fetch = Option::read(&mut from).map_err(|error| error.within("fetch"))?,
                 _ => {
-                    fields.timeout_ms = Option::read(&mut from).map_err(|error| error.within("timeout_ms"))?
+                    timeout_ms =
+                        Option::read(&mut from).map_err(|error| error.within("timeout_ms").within("run"))?
                 }
             }
         }
         from.leave();
         from.finish()?;
-        fields.plan = plan.ok_or_else(|| bad("run needs the field \"plan\""))?;
-        if fields.fetch == Some(0) {
+        let prepared = prepared.ok_or_else(|| bad("it needs the field \"plan\""))?;
+        if let Some(mut early) = early {
+            params = Some(self.read_params(&mut early, &prepared)?);
+        }
+        if fetch == Some(0) {
             return Err(bad("fetch is at least 1"));
         }
-        Ok(fields)
+        let params = params.unwrap_or_else(|| self.no_params.clone());
+        Ok(DecodedRun { prepared, params, fetch, timeout_ms })
     }
 }
 
@@ -250,24 +259,37 @@ mod tests {
         let who = EntityRef::Param("who".into());
         let plan = Plan::of([Step::Node { ids: vec![who], required: false }]);
         let params = [("who", Value::Int(7))].into_iter().collect();
-        let whole = encode(&Run { plan, params, fetch: None, timeout_ms: Some(5) });
+        let whole = encode(&Run { plan: plan.clone(), params, fetch: None, timeout_ms: Some(5) });
         let decoded = decode(&mut cache, &whole).unwrap();
         assert_eq!(decoded.params["who"], graphite_graph::Value::Int(7));
+        // Whatever comes first.
+        let mut turned = Vec::new();
+        let mut out = Encoder::new(&mut turned);
+        out.map(2);
+        out.str("params");
+        out.map(1);
+        out.str("who");
+        out.int(7);
+        out.str("plan");
+        plan.write(&mut out);
+        assert_eq!(decode(&mut cache, &turned).unwrap().params, decoded.params);
         for len in 0..whole.len() {
             assert!(decode(&mut cache, &whole[..len]).is_err(), "{len}");
         }
         let mut longer = whole.clone();
         longer.push(0xc0);
         assert!(decode(&mut cache, &longer).is_err());
-        for (key, code) in [("plan", ErrorCode::BadRequest), ("plans", ErrorCode::BadRequest)] {
+        for key in ["plan", "plans"] {
             let mut bytes = Vec::new();
             let mut out = Encoder::new(&mut bytes);
             out.map(2);
             for key in ["plan", key] {
                 out.str(key);
-                out.nil();
+                plan.write(&mut out);
             }
-            assert_eq!(decode(&mut cache, &bytes).unwrap_err().code, code);
+            let error = decode(&mut cache, &bytes).unwrap_err();
+            assert_eq!(error.code, ErrorCode::BadRequest);
+            assert!(error.message.contains(&format!("{key:?}")), "{error}");
         }
     }
 

@@ -384,9 +384,9 @@ fn a_daemon_without_descriptors_recovers() {
     for _ in 0..50 {
         before.client.create(1).unwrap();
     }
-    let spent = cpu_ticks(&daemon);
+    let spent = daemon.cpu_ticks();
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert!(cpu_ticks(&daemon) - spent < 25, "it does not spin");
+    assert!(daemon.cpu_ticks() - spent < 25, "it does not spin");
     clients.clear();
     until(|| {
         let mut client = daemon.stranger();
@@ -397,13 +397,6 @@ fn a_daemon_without_descriptors_recovers() {
     });
     before.is_as_now(&daemon);
     daemon.stop();
-}
-
-/// Processor time that the daemon has used, in hundredths of a second.
-fn cpu_ticks(daemon: &Daemon) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.child.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Many clients at once, some of which vanish in the middle of what they do.

@@ -273,6 +273,22 @@ fn a_failed_start_is_told_to_whoever_waits_for_it() {
     daemon.stop();
 }
 
+/// A daemon that nobody asks anything uses no processor, whoever is connected and whatever is open.
+#[test]
+fn idle_costs_nothing() {
+    let daemon = Daemon::start(&[]);
+    let (mut reader, mut writer, _silent) = (daemon.client(), daemon.client(), daemon.stranger());
+    writer.create(1).unwrap();
+    reader.begin(Mode::Read);
+    writer.begin(Mode::Write);
+    // The log marks its end once.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let before = daemon.cpu_ticks();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(daemon.cpu_ticks() - before <= 1);
+    daemon.stop();
+}
+
 /// All of the daemon's descriptors are closed on exec, so that nothing it may ever start inherits its database.
 #[test]
 fn no_descriptor_would_leak_into_a_child() {

@@ -336,6 +336,14 @@ impl<'a> Decoder<'a> {
         Ok(value)
     }
 
+    /// Reads `len` bytes that the caller knows to be whole values, without looking into them.
+    #[inline]
+    pub fn raw(&mut self, len: usize) -> Result<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(DecodeErrorKind::Truncated)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
     /// Reads over one value, whatever it is.
     pub fn skip(&mut self) -> Result<()> {
         match self.kind()? {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use graphite_client::{OpenOptions, props};
+use graphite_client::{OpenOptions, Value, props};
 use graphite_tests::{Daemon, Scratch, bare_graphite, graphite, program, run, run_ok};
 
 const OK: i32 = 0;
@@ -195,7 +195,7 @@ fn hostile_text_is_inert() {
     let hostile = "\x1b]52;c;aGFja2Vk\x07\x1b[2J\r\u{202e}evil\u{2066}\u{9b}31m";
     let mut client = daemon.client();
     let a = client.create_node([hostile], props! { hostile => hostile, "key" => "a" }).unwrap();
-    let b = client.create_node(["Plain"], props! { "list" => vec![hostile.into()] }).unwrap();
+    let b = client.create_node(["Plain"], props! { "list" => vec![Value::from(hostile)] }).unwrap();
     client.create_edge(a, b, hostile, props! { hostile => hostile }).unwrap();
     let (a, b) = (a.to_string(), b.to_string());
     for format in ["table", "json", "jsonl"] {

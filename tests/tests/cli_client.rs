@@ -182,6 +182,7 @@ fn pipelines_answer_in_order_and_one_failure_is_one_answer() {
         assert_eq!(*code(&pipeline.receive().unwrap().unwrap_err()), ErrorCode::NodeNotFound);
     }
     assert!(pipeline.receive().is_none() && pipeline.is_empty());
+    drop(pipeline);
 
     // Far more than fits into the buffers of a socket, either way.
     let mut pipeline = client.pipeline();
@@ -194,6 +195,7 @@ fn pipelines_answer_in_order_and_one_failure_is_one_answer() {
         answers += 1;
     }
     assert_eq!(answers, 20_000);
+    drop(pipeline);
 
     let mut pipeline = client.pipeline();
     pipeline.run(Traversal::nodes(), ()).unwrap();
@@ -217,6 +219,7 @@ fn rows_come_in_batches_of_one_moment() {
     while let Some(answer) = pipeline.receive() {
         answer.unwrap();
     }
+    drop(pipeline);
     // 3 MB of rows do not come at once.
     let mut rows = client.rows(Traversal::nodes(), ()).unwrap();
     assert_eq!(rows.columns(), ["node"]);

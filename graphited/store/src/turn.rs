@@ -29,8 +29,8 @@ use crate::wal::group::{GroupBuilder, GroupKind};
 use crate::{Error, Result};
 
 /// The file grows by at least this many pages at a time, so that few commits have to wait for it.
-const GROWTH_PAGES_MIN: u32 = 256;
-const GROWTH_PAGES_MAX: u32 = 8192;
+const GROWTH_PAGES_MIN: u32 = 64;
+const GROWTH_PAGES_MAX: u32 = 1024;
 /// Pages written with one call when a bulk turn ends.
 const RUN_PAGES_MAX: usize = 64;
 
@@ -222,7 +222,7 @@ impl Turn<'_> {
                 what: "the database file, which has as many pages as can be numbered",
             });
         }
-        let growth = (count / 8).clamp(GROWTH_PAGES_MIN, GROWTH_PAGES_MAX).min(u32::MAX - reserved);
+        let growth = (count / 64).clamp(GROWTH_PAGES_MIN, GROWTH_PAGES_MAX).min(u32::MAX - reserved);
         let bytes = u64::from(growth) * PAGE_BYTES as u64;
         let reserve = self.inner.file.reserve(PageNo(reserved).offset(), bytes);
         if let Err(error) = reserve {

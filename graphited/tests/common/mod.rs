@@ -68,6 +68,13 @@ impl Daemon {
         send_signal(self.child.id(), signal);
     }
 
+    /// Processor time that it has used, in hundredths of a second.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// Waits until it has left by itself.
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
