@@ -114,7 +114,8 @@ impl Connection {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                let waited_ms = waited.map_or(0, |waited| u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+                let waited_ms =
+                    waited.map_or(0, |waited| u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
                 Err(Error::NoAnswer { waited_ms })
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::Closed),
@@ -153,7 +154,8 @@ impl Connection {
                 }
                 Ok(None) => {
                     // The system takes a timeout of zero for none at all.
-                    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+                    let left =
+                        deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
                     self.set_read_timeout(Some(left))?;
                     let read = self.read_once(Some(limit));
                     self.note(read)?;
@@ -228,7 +230,8 @@ mod tests {
     #[test]
     fn many_requests_and_long_answers_do_not_wait_for_each_other() {
         let mut connection = pair(1000);
-        let sent: Vec<u32> = (0..20_000).map(|cursor| connection.enqueue(&Close { cursor }).unwrap()).collect();
+        let sent: Vec<u32> =
+            (0..20_000).map(|cursor| connection.enqueue(&Close { cursor }).unwrap()).collect();
         connection.flush().unwrap();
         for msgid in sent {
             assert_eq!(connection.receive::<String>(msgid).unwrap().len(), 1000);

@@ -150,7 +150,10 @@ mod tests {
     fn a_version_mismatch_names_both_versions() {
         let error = Error::from(WireError::version_mismatch(1, 7, "graphited/9.0"));
         assert!(matches!(&error, Error::Version { client: 1, server: Some(7), .. }), "{error:?}");
-        assert!(error.to_string().contains("version 1") && error.to_string().contains("version 7"), "{error}");
+        assert!(
+            error.to_string().contains("version 1") && error.to_string().contains("version 7"),
+            "{error}"
+        );
         assert!(error.is_no_connection());
     }
 }

@@ -116,7 +116,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::set_properties`].
-    pub fn replace_properties(&mut self, entity: impl Into<Entity>, properties: impl Into<Props>) -> Result<()> {
+    pub fn replace_properties(
+        &mut self,
+        entity: impl Into<Entity>,
+        properties: impl Into<Props>,
+    ) -> Result<()> {
         self.change(entity, |it| it.replace(properties).count())
     }
 
@@ -197,7 +201,13 @@ impl Client {
     ///
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
-    pub fn khop(&mut self, id: NodeId, direction: Direction, types: &[&str], hops: u32) -> Result<Vec<NodeId>> {
+    pub fn khop(
+        &mut self,
+        id: NodeId,
+        direction: Direction,
+        types: &[&str],
+        hops: u32,
+    ) -> Result<Vec<NodeId>> {
         self.node_ids(Traversal::required_node(id).khop(direction, names(types), 1, hops))
     }
 

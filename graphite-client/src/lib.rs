@@ -85,8 +85,6 @@ pub use traversal::Traversal;
 pub use graphite_protocol::messages::{self, StatusReply, Summary};
 pub use graphite_protocol::{
     Bitmap, Column, ColumnData, Comparison, Date, DateTime, Direction, Duration, Edge, EntityRef, ErrorCode,
-    Expansion, FRAME_BYTES_MAX, LocalDateTime,
-    LocalTime, NewEdge, NewNode, Node, Operand, OrderBy, PROTOCOL_VERSION, Packed, Pairs, Path, Plan, Step,
-    StringColumn, Time, Token,
-    Value,
+    Expansion, FRAME_BYTES_MAX, LocalDateTime, LocalTime, NewEdge, NewNode, Node, Operand, OrderBy,
+    PROTOCOL_VERSION, Packed, Pairs, Path, Plan, Step, StringColumn, Time, Token, Value,
 };

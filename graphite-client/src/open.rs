@@ -192,7 +192,8 @@ mod tests {
     fn a_database_that_stays_in_use_is_told_after_the_deadline() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("graphited");
-        std::fs::write(&program, "#!/bin/sh\necho 'the database is in use by process 7' >&3\nexit 75\n").unwrap();
+        std::fs::write(&program, "#!/bin/sh\necho 'the database is in use by process 7' >&3\nexit 75\n")
+            .unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let timeout = Duration::from_millis(50);
         let options = OpenOptions { daemon: Some(program), timeout, ..OpenOptions::default() };

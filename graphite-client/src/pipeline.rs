@@ -71,8 +71,9 @@ impl<'c> Pipeline<'c> {
                 let _ = self.client.send(&Close { cursor })?;
                 return Err(Error::Server {
                     code: graphite_protocol::ErrorCode::TooLarge,
-                    message: "the answer has more rows than come at once; run the statement outside a pipeline"
-                        .to_owned(),
+                    message:
+                        "the answer has more rows than come at once; run the statement outside a pipeline"
+                            .to_owned(),
                     retryable: false,
                     details: graphite_protocol::Pairs::default(),
                 });

@@ -105,8 +105,12 @@ fn explain(how: &str, said: &str) -> String {
 
 /// Links are not followed, for a name that others can guess must not lead elsewhere.
 fn open_log(path: &Path) -> io::Result<File> {
-    let log =
-        FileOptions::new().append(true).create(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    let log = FileOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(path)?;
     if log.metadata()?.len() > LOG_BYTES_MAX {
         log.set_len(0)?;
     }
@@ -120,7 +124,8 @@ fn start(
     log: &File,
     ready: &OwnedFd,
 ) -> nix::Result<Pid> {
-    let nothing = File::open("/dev/null").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let nothing =
+        File::open("/dev/null").map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(nothing.as_raw_fd(), 0)?;
     actions.add_dup2(log.as_raw_fd(), 1)?;

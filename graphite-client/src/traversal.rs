@@ -1,8 +1,6 @@
 //! A builder of plans: a walk through the graph, step by step.
 
-use graphite_protocol::{
-    Comparison, Direction, EntityRef, Expansion, Operand, OrderBy, Pairs, Plan, Step,
-};
+use graphite_protocol::{Comparison, Direction, EntityRef, Expansion, Operand, OrderBy, Pairs, Plan, Step};
 
 use crate::ids::{EdgeId, NodeId};
 use crate::props::Props;
@@ -46,7 +44,10 @@ impl Traversal {
 
     /// Begins at several nodes, in this order; those that do not exist make no row.
     pub fn nodes_by_id(ids: impl IntoIterator<Item = NodeId>) -> Traversal {
-        Traversal::from_step(Step::Node { ids: ids.into_iter().map(EntityRef::from).collect(), required: false })
+        Traversal::from_step(Step::Node {
+            ids: ids.into_iter().map(EntityRef::from).collect(),
+            required: false,
+        })
     }
 
     /// Begins at a node, and fails with `node-not-found` if it does not exist.
@@ -61,7 +62,10 @@ impl Traversal {
 
     /// Begins at several edges, in this order; those that do not exist make no row.
     pub fn edges_by_id(ids: impl IntoIterator<Item = EdgeId>) -> Traversal {
-        Traversal::from_step(Step::Edge { ids: ids.into_iter().map(EntityRef::from).collect(), required: false })
+        Traversal::from_step(Step::Edge {
+            ids: ids.into_iter().map(EntityRef::from).collect(),
+            required: false,
+        })
     }
 
     /// Begins at an edge, and fails with `edge-not-found` if it does not exist.
@@ -96,7 +100,12 @@ impl Traversal {
     }
 
     /// Passes entities whose property compares so with the value. Absent ones do not pass.
-    pub fn filter(self, key: impl Into<String>, comparison: Comparison, value: impl Into<Operand>) -> Traversal {
+    pub fn filter(
+        self,
+        key: impl Into<String>,
+        comparison: Comparison,
+        value: impl Into<Operand>,
+    ) -> Traversal {
         self.step(Step::Filter { key: key.into(), comparison, value: Some(value.into()) })
     }
 
@@ -111,7 +120,11 @@ impl Traversal {
     }
 
     /// Goes to the nodes at the other ends of the edges: one row for each edge. No types means all.
-    pub fn expand<S: Into<String>>(self, direction: Direction, types: impl IntoIterator<Item = S>) -> Traversal {
+    pub fn expand<S: Into<String>>(
+        self,
+        direction: Direction,
+        types: impl IntoIterator<Item = S>,
+    ) -> Traversal {
         self.step(Step::Expand { direction, types: names(types), to: Expansion::Nodes })
     }
 
@@ -145,7 +158,11 @@ impl Traversal {
     }
 
     /// Appends the column `degree`: how many edges the node has. No types means all.
-    pub fn degree<S: Into<String>>(self, direction: Direction, types: impl IntoIterator<Item = S>) -> Traversal {
+    pub fn degree<S: Into<String>>(
+        self,
+        direction: Direction,
+        types: impl IntoIterator<Item = S>,
+    ) -> Traversal {
         self.step(Step::Degree { direction, types: names(types) })
     }
 
@@ -269,7 +286,9 @@ mod tests {
         assert!(writes.plan().shape().unwrap().writes);
         let labels = Traversal::required_node(NodeId(1)).add_labels(["A"]).remove_labels(["B"]).delete(true);
         assert!(labels.plan().shape().unwrap().writes);
-        for source in [Traversal::nodes(), Traversal::edges(), Traversal::edges_of("T"), Traversal::edge(EdgeId(1))] {
+        for source in
+            [Traversal::nodes(), Traversal::edges(), Traversal::edges_of("T"), Traversal::edge(EdgeId(1))]
+        {
             assert!(!source.plan().shape().unwrap().writes);
         }
         assert_eq!(Traversal::edges_by_id([EdgeId(2)]).plan(), Traversal::edge(EdgeId(2)).plan());

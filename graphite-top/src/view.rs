@@ -63,7 +63,10 @@ fn lines(status: &StatusReply) -> [(&'static str, String); 4] {
         ("graph", format!("{} nodes, {} edges", status.nodes, status.edges)),
         (
             "sessions",
-            format!("{} of {}, {} transactions open", status.sessions, status.sessions_max, status.transactions),
+            format!(
+                "{} of {}, {} transactions open",
+                status.sessions, status.sessions_max, status.transactions
+            ),
         ),
         (
             "work",
@@ -112,7 +115,9 @@ pub(crate) fn plain(status: &StatusReply) -> String {
         let _ = writeln!(text, " {name:width$}{rest}");
     };
     lines(status).iter().for_each(|(name, rest)| line(name, rest));
-    gauges(status).iter().for_each(|(name, share, rest)| line(name, &format!("{:.0}%, {rest}", share * 100.0)));
+    gauges(status)
+        .iter()
+        .for_each(|(name, share, rest)| line(name, &format!("{:.0}%, {rest}", share * 100.0)));
     alerts(status).iter().for_each(|alert| line("!", alert));
     text
 }

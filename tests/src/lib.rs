@@ -266,7 +266,8 @@ fn shown(value: &Value) -> String {
 }
 
 fn properties(pairs: &[(String, Value)]) -> String {
-    let mut pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key:?}: {}", shown(value))).collect();
+    let mut pairs: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{key:?}: {}", shown(value))).collect();
     pairs.sort_unstable();
     pairs.join(", ")
 }

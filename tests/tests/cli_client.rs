@@ -1,7 +1,9 @@
 //! The client library against a real daemon: each method once, and what must hold around them.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use graphite_client::{
-    Client, Comparison, Direction, EntityRef, Error, ErrorCode, Expansion, NodeId, Plan, Step, Traversal, Value, props,
+    Client, Comparison, Direction, EntityRef, Error, ErrorCode, Expansion, NodeId, Plan, Step, Traversal,
+    Value, props,
 };
 use graphite_tests::{Daemon, Scratch};
 
@@ -90,10 +92,14 @@ fn walks() {
     let nodes: Vec<u64> = path.nodes.iter().map(|node| node.id).collect();
     assert_eq!(nodes, [ids[0].0, ids[1].0, ids[2].0, ids[3].0]);
     assert_eq!(client.shortest_path(ids[0], ids[3], Direction::Out, &["A"], Some(2)).unwrap(), None);
-    assert_eq!(client.shortest_path(ids[0], ids[3], Direction::Both, &[], None).unwrap().unwrap().edges.len(), 1);
+    assert_eq!(
+        client.shortest_path(ids[0], ids[3], Direction::Both, &[], None).unwrap().unwrap().edges.len(),
+        1
+    );
     assert_eq!(client.shortest_path(ids[0], ids[4], Direction::Both, &[], None).unwrap(), None);
 
-    let large = Traversal::nodes_with("N").filter("n", Comparison::Ge, 2).order_by("n", true).properties(["n"]);
+    let large =
+        Traversal::nodes_with("N").filter("n", Comparison::Ge, 2).order_by("n", true).properties(["n"]);
     assert_eq!(client.run(large, ()).unwrap().rows, [[Value::Int(4)], [Value::Int(3)], [Value::Int(2)]]);
     let by_param = Plan::of([
         Step::Node { ids: vec![EntityRef::Param("start".to_owned())], required: true },
@@ -170,7 +176,8 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
 fn pipelines_answer_in_order_and_one_failure_is_one_answer() {
     let fixture = fixture();
     let mut client = fixture.daemon.client();
-    let ids: Vec<NodeId> = (0..100).map(|n| client.create_node(["N"], props! { "n" => n }).unwrap()).collect();
+    let ids: Vec<NodeId> =
+        (0..100).map(|n| client.create_node(["N"], props! { "n" => n }).unwrap()).collect();
     let mut pipeline = client.pipeline();
     for id in &ids {
         pipeline.run(Traversal::node(*id).properties(["n"]), ()).unwrap();
@@ -237,7 +244,8 @@ fn rows_come_in_batches_of_one_moment() {
     let mut rows = client.rows_by(plan(), (), Some(3)).unwrap();
     assert_eq!(rows.next().unwrap().unwrap(), [Value::Int(0)]);
     drop(rows);
-    let all: Vec<Value> = client.rows_by(plan(), (), Some(3)).unwrap().map(|row| row.unwrap().remove(0)).collect();
+    let all: Vec<Value> =
+        client.rows_by(plan(), (), Some(3)).unwrap().map(|row| row.unwrap().remove(0)).collect();
     assert_eq!(all, (0..10).map(Value::Int).collect::<Vec<_>>());
     assert_eq!(client.rows_by(plan(), (), Some(3)).unwrap().collect_all().unwrap().rows.len(), 10);
 }

@@ -1,4 +1,5 @@
 //! Opening a database: many processes at the same instant, a daemon that leaves at that instant, one that was killed.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -85,7 +86,7 @@ fn a_database_has_one_daemon_whatever_path_leads_there() {
     let db = scratch.path("db");
     std::os::unix::fs::symlink(scratch.path(""), scratch.path("link")).unwrap();
     let first = Client::open_with(&db, &options(30)).unwrap();
-    let second = Client::open_with(scratch.path("link/../link/db"), &options(30)).unwrap();
+    let second = Client::open_with(scratch.path("link/./db"), &options(30)).unwrap();
     std::os::unix::fs::symlink("db", scratch.path("alias")).unwrap();
     let third = Client::open_with(scratch.path("alias"), &options(30)).unwrap();
     assert_eq!(first.server().pid, second.server().pid);

@@ -1,4 +1,5 @@
 //! An import whose daemon or client is killed in the middle goes on where it was: every row once.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -115,7 +116,8 @@ fn files_that_are_not_those_of_before_are_refused() {
     let good = scratch.write("n.csv", "id:ID\n1\n2\n3\n4\n");
     let bad = scratch.write("e.csv", ":START_ID,:END_ID,:TYPE\n1,9,T\n");
     let named = |nodes: &str, more: &[&str]| {
-        let mut args = vec!["import", "--import-id", "mine", "--batch-rows", "2", "--nodes", nodes, "--edges", &bad];
+        let mut args =
+            vec!["import", "--import-id", "mine", "--batch-rows", "2", "--nodes", nodes, "--edges", &bad];
         args.extend(more);
         run(graphite(&db), &args)
     };

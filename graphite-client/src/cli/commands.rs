@@ -158,8 +158,23 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
                 count(status.transactions, "transaction")
             ),
         ),
-        ("file", format!("{}, {} of {} pages free", bytes(status.file_bytes), number(status.pages_free), number(status.pages))),
-        ("log", format!("{}, of which recovery would read {}", bytes(status.wal_bytes), bytes(status.wal_used_bytes))),
+        (
+            "file",
+            format!(
+                "{}, {} of {} pages free",
+                bytes(status.file_bytes),
+                number(status.pages_free),
+                number(status.pages)
+            ),
+        ),
+        (
+            "log",
+            format!(
+                "{}, of which recovery would read {}",
+                bytes(status.wal_bytes),
+                bytes(status.wal_used_bytes)
+            ),
+        ),
         ("cache", cache(status)),
         (
             "commits",
@@ -177,7 +192,10 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
         lines.push(("DURABILITY", "OFF: a power cut or a crash of the system loses commits".to_owned()));
     }
     if let Some(why) = &status.poisoned {
-        lines.push(("POISONED", format!("{why}; the database takes no changes until its daemon is started again")));
+        lines.push((
+            "POISONED",
+            format!("{why}; the database takes no changes until its daemon is started again"),
+        ));
     } else if status.read_only {
         lines.push(("READ-ONLY", "the database takes no changes".to_owned()));
     }
@@ -203,7 +221,9 @@ fn write_struct(out: &mut impl Write, fields: &impl serde::Serialize, format: Fo
         row.push(match value {
             serde_json::Value::Null => Value::Nil,
             serde_json::Value::Bool(value) => Value::Bool(*value),
-            serde_json::Value::Number(value) => value.as_i64().map_or_else(|| value.as_f64().into(), Value::Int),
+            serde_json::Value::Number(value) => {
+                value.as_i64().map_or_else(|| value.as_f64().into(), Value::Int)
+            }
             serde_json::Value::String(text) => text.as_str().into(),
             other => other.to_string().into(),
         });
@@ -216,7 +236,12 @@ fn write_struct(out: &mut impl Write, fields: &impl serde::Serialize, format: Fo
 pub(crate) fn checkpoint(target: &Target, args: &CheckpointArgs, out: &mut impl Write) -> Outcome {
     let reply = target.connect(false)?.checkpoint()?;
     if args.format.format == Format::Table {
-        writeln!(out, "{} written; recovery would start at {}", count(reply.pages_written, "page"), reply.lsn)?;
+        writeln!(
+            out,
+            "{} written; recovery would start at {}",
+            count(reply.pages_written, "page"),
+            reply.lsn
+        )?;
         return Ok(());
     }
     write_struct(out, &reply, args.format.format)
@@ -238,7 +263,8 @@ pub(crate) fn node(target: &Target, args: &NodeArgs, out: &mut impl Write) -> Ou
         [node] if args.format.format == Format::Table => {
             let mut set = RowSet { wrap: true, ..RowSet::new(&["node", &node.id.to_string()]) };
             set.rows.push(vec!["labels".into(), labels(node)]);
-            set.rows.extend(node.properties.iter().map(|(key, value)| vec![key.as_str().into(), value.clone()]));
+            set.rows
+                .extend(node.properties.iter().map(|(key, value)| vec![key.as_str().into(), value.clone()]));
             write_rows(out, &set, Format::Table, screen)?;
         }
         nodes => {
@@ -307,8 +333,7 @@ pub(crate) fn path(target: &Target, args: &PathArgs, out: &mut impl Write) -> Ou
     let from = args.from.find_one(&mut client)?;
     let to = args.to.find_one(&mut client)?;
     let (start, end) = (graphite_client::NodeId(from.id), graphite_client::NodeId(to.id));
-    let found =
-        client.shortest_path(start, end, args.direction.into(), &strs(&args.types), args.max_hops)?;
+    let found = client.shortest_path(start, end, args.direction.into(), &strs(&args.types), args.max_hops)?;
     let Some(path) = found else {
         let within = args.max_hops.map(|hops| format!(" of at most {}", count(hops.into(), "edge")));
         return Err(Failure::Failed(format!(
@@ -333,7 +358,11 @@ pub(crate) fn path_rows(path: &Path) -> RowSet {
         let edge = hop.checked_sub(1).and_then(|before| path.edges.get(before));
         // An edge that was taken against its direction shows so.
         let via = edge.map(|edge| {
-            if edge.end == node.id { format!("-{}->", edge.edge_type) } else { format!("<-{}-", edge.edge_type) }
+            if edge.end == node.id {
+                format!("-{}->", edge.edge_type)
+            } else {
+                format!("<-{}-", edge.edge_type)
+            }
         });
         set.rows.push(vec![
             i64::try_from(hop).unwrap_or(i64::MAX).into(),

@@ -178,10 +178,23 @@ impl<W: Write> Demo<'_, W> {
         for (hop, node) in path.nodes.iter().enumerate() {
             let edge = hop.checked_sub(1).and_then(|before| path.edges.get(before));
             let is_end = hop + 1 == path.nodes.len();
-            let place = if hop == 0 { "from" } else if is_end { "to" } else { "via" };
+            let place = if hop == 0 {
+                "from"
+            } else if is_end {
+                "to"
+            } else {
+                "via"
+            };
             let text = |key| Value::from(node.get(key).map(cell));
             let miles = edge.and_then(|edge| edge.get("dist")).cloned().unwrap_or(Value::Nil);
-            set.rows.push(vec![place.into(), text("code"), text("city"), text("country"), text("desc"), miles]);
+            set.rows.push(vec![
+                place.into(),
+                text("code"),
+                text("city"),
+                text("country"),
+                text("desc"),
+                miles,
+            ]);
         }
         self.table(&set)
     }

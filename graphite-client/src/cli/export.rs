@@ -50,9 +50,8 @@ impl ExportType {
     fn merge(self, other: ExportType) -> ExportType {
         match (self, other) {
             (a, b) if a == b => a,
-            (ExportType::List(None), ExportType::List(word)) | (ExportType::List(word), ExportType::List(None)) => {
-                ExportType::List(word)
-            }
+            (ExportType::List(None), ExportType::List(word))
+            | (ExportType::List(word), ExportType::List(None)) => ExportType::List(word),
             _ => ExportType::Any,
         }
     }
@@ -325,7 +324,12 @@ pub(crate) fn run(target: &Target, args: &ExportArgs, out: &mut impl Write) -> O
     let time = elapsed(started.elapsed());
     writeln!(out, "{} and {} in {time}; to load them:", count(nodes, "node"), count(edges, "edge"))?;
     let file = |name| shell_word(&dir.join(name).to_string_lossy());
-    write!(out, "  graphite --db NEW.graphite import --nodes {} --edges {}", file("nodes.csv"), file("edges.csv"))?;
+    write!(
+        out,
+        "  graphite --db NEW.graphite import --nodes {} --edges {}",
+        file("nodes.csv"),
+        file("edges.csv")
+    )?;
     if survey.array_delimiter != ARRAY_DELIMITERS[0] {
         write!(out, " --array-delimiter '{}'", survey.array_delimiter)?;
     }
@@ -336,7 +340,11 @@ pub(crate) fn run(target: &Target, args: &ExportArgs, out: &mut impl Write) -> O
 /// A word as a shell takes it.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

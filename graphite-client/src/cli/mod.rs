@@ -18,10 +18,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use graphite_client::{Client, Error, OpenOptions};
 
-use failure::Outcome;
+use failure::{Failure, Outcome};
 
 /// The database when neither flag nor environment names one.
 const DEFAULT_DB: &str = "graph.graphite";
+
+/// The environment's word for the database.
+const DB_VARIABLE: &str = "GRAPHITE_DB";
 
 /// Name and version that the daemon's monitors show.
 const CLIENT: &str = concat!("graphite/", env!("CARGO_PKG_VERSION"));
@@ -41,11 +44,11 @@ struct Cli {
 /// Which database.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
-    /// The database file [default: graph.graphite]; its daemon is started if none runs
-    #[arg(long, global = true, value_name = "PATH", env = "GRAPHITE_DB")]
+    /// The database file, whose daemon is started if none runs [default: $GRAPHITE_DB, or graph.graphite]
+    #[arg(long, global = true, value_name = "PATH")]
     db: Option<PathBuf>,
-    /// The socket of a running daemon
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "db")]
+    /// The socket of a running daemon, instead of a database file
+    #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
 
@@ -53,6 +56,17 @@ impl Target {
     /// A database file.
     pub(crate) fn file(path: PathBuf) -> Target {
         Target { db: Some(path), socket: None }
+    }
+
+    /// Puts the environment's word in where no flag says anything.
+    fn completed(self) -> Outcome<Target> {
+        if self.db.is_some() && self.socket.is_some() {
+            return Err(Failure::Usage("--db and --socket exclude each other".to_owned()));
+        }
+        let from_environment =
+            || std::env::var_os(DB_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let db = if self.socket.is_some() { None } else { self.db.or_else(from_environment) };
+        Ok(Target { db, ..self })
     }
 
     fn db(&self) -> &Path {
@@ -117,7 +131,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
-    let target = &cli.target;
+    let target = &cli.target.completed()?;
     let mut out = out;
     match cli.command {
         Command::Demo(args) => demo::run(target, &args, &mut out),
@@ -143,8 +157,14 @@ mod tests {
 
     #[test]
     fn database_and_socket_exclude_each_other() {
-        assert!(Cli::try_parse_from(["graphite", "--db", "a", "--socket", "b", "status"]).is_err());
-        let cli = Cli::try_parse_from(["graphite", "status", "--db", "a"]).unwrap();
-        assert_eq!(cli.target.db(), Path::new("a"));
+        let target =
+            |args: &[&str]| Cli::try_parse_from([&["graphite"], args].concat()).unwrap().target.completed();
+        // Wherever they stand.
+        for both in [&["--db", "a", "--socket", "b", "status"][..], &["--db", "a", "status", "--socket", "b"]]
+        {
+            assert!(matches!(target(both), Err(Failure::Usage(_))), "{both:?}");
+        }
+        assert_eq!(target(&["status", "--db", "a"]).unwrap().db(), Path::new("a"));
+        assert!(target(&["--socket", "b", "status"]).unwrap().is_given());
     }
 }

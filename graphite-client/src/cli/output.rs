@@ -48,7 +48,12 @@ pub(crate) struct RowSet {
 impl RowSet {
     /// No rows yet.
     pub(crate) fn new(columns: &[&str]) -> RowSet {
-        RowSet { columns: columns.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new(), wrap: false, amounts: &[] }
+        RowSet {
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            rows: Vec::new(),
+            wrap: false,
+            amounts: &[],
+        }
     }
 }
 
@@ -74,7 +79,11 @@ impl Screen {
         let size = || terminal.then(|| Table::new().width()).flatten();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Screen { width: size().or(columns).filter(|w| *w > 0), styled: terminal && !no_color && !dumb, terminal }
+        Screen {
+            width: size().or(columns).filter(|w| *w > 0),
+            styled: terminal && !no_color && !dumb,
+            terminal,
+        }
     }
 }
 
@@ -82,7 +91,12 @@ impl Screen {
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn write_rows(out: &mut impl Write, set: &RowSet, format: Format, screen: Screen) -> io::Result<()> {
+pub(crate) fn write_rows(
+    out: &mut impl Write,
+    set: &RowSet,
+    format: Format,
+    screen: Screen,
+) -> io::Result<()> {
     match format {
         Format::Table => {
             let table = table(set, screen);
@@ -141,7 +155,8 @@ pub(crate) fn table(set: &RowSet, screen: Screen) -> String {
     }
     for index in 0..set.columns.len() {
         let of_column = || set.rows.iter().filter_map(|row| row.get(index));
-        let numbers = of_column().all(|value| is_number(value) || *value == Value::Nil) && of_column().any(is_number);
+        let numbers =
+            of_column().all(|value| is_number(value) || *value == Value::Nil) && of_column().any(is_number);
         if let Some(column) = table.column_mut(index).filter(|_| numbers || set.amounts.contains(&index)) {
             column.set_cell_alignment(CellAlignment::Right);
         }

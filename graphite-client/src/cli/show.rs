@@ -61,13 +61,19 @@ fn inner(value: &Value) -> String {
         Value::Map(pairs) => format!("{{{}}}", pairs_text(pairs)),
         Value::Node(node) => node_text(node),
         Value::Edge(edge) => edge_text(edge),
-        Value::Path(path) => path.nodes.iter().map(|node| node.id.to_string()).collect::<Vec<_>>().join(" - "),
+        Value::Path(path) => {
+            path.nodes.iter().map(|node| node.id.to_string()).collect::<Vec<_>>().join(" - ")
+        }
         temporal_value => harmless(&temporal(temporal_value).unwrap_or_default()).into_owned(),
     }
 }
 
 fn pairs_text(pairs: &[(String, Value)]) -> String {
-    pairs.iter().map(|(key, value)| format!("{}: {}", harmless(key), inner(value))).collect::<Vec<_>>().join(", ")
+    pairs
+        .iter()
+        .map(|(key, value)| format!("{}: {}", harmless(key), inner(value)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn node_text(node: &Node) -> String {
@@ -246,8 +252,12 @@ mod tests {
     fn amounts_for_people() {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([1, 2].map(|n| count(n, "node")), ["1 node", "2 nodes"]);
-        assert_eq!([999, 1000, 9_960, 1_887_565, 999_600_000].map(bytes), ["999 B", "1.0 kB", "10 kB", "1.9 MB", "1.0 GB"]);
-        let shown = [120, 1_500, 45_000, 1_240_000, 185_000_000, 187_200_000_000].map(|us| elapsed(Time::from_micros(us)));
+        assert_eq!(
+            [999, 1000, 9_960, 1_887_565, 999_600_000].map(bytes),
+            ["999 B", "1.0 kB", "10 kB", "1.9 MB", "1.0 GB"]
+        );
+        let shown = [120, 1_500, 45_000, 1_240_000, 185_000_000, 187_200_000_000]
+            .map(|us| elapsed(Time::from_micros(us)));
         assert_eq!(shown, ["120 us", "1.5 ms", "45 ms", "1.24 s", "3m05s", "2d04h"]);
     }
 }

@@ -128,10 +128,16 @@ pub(crate) mod tests {
             proptest::collection::vec(any::<u8>(), 0..5).prop_map(Value::from),
             any::<i64>().prop_map(|days| Date { days }.into()),
             (0u64..86_400_000_000_000).prop_map(|nanoseconds| LocalTime { nanoseconds }.into()),
-            (0u64..86_400_000_000_000, -64_800i32..=64_800)
-                .prop_map(|(nanoseconds, offset_seconds)| Time { nanoseconds, offset_seconds }.into()),
-            (any::<i64>(), nanoseconds.clone())
-                .prop_map(|(seconds, nanoseconds)| LocalDateTime { seconds, nanoseconds }.into()),
+            (0u64..86_400_000_000_000, -64_800i32..=64_800).prop_map(|(nanoseconds, offset_seconds)| Time {
+                nanoseconds,
+                offset_seconds
+            }
+            .into()),
+            (any::<i64>(), nanoseconds.clone()).prop_map(|(seconds, nanoseconds)| LocalDateTime {
+                seconds,
+                nanoseconds
+            }
+            .into()),
             (any::<i64>(), nanoseconds.clone(), -64_800i32..=64_800, proptest::option::of("[A-Z][a-z]{0,5}"))
                 .prop_map(|(seconds, nanoseconds, offset_seconds, zone)| {
                     DateTime { seconds, nanoseconds, offset_seconds, zone }.into()
@@ -149,15 +155,28 @@ pub(crate) mod tests {
     pub(crate) fn same(a: &Value, b: &Value) -> bool {
         match (a, b) {
             (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
-            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            }
             _ => a == b,
         }
     }
 
     #[test]
     fn what_is_no_value_is_refused() {
-        for text in ["", "x", "{}", "{\"date\":1}", "{\"a\":\"b\"}", "{\"date\":\"1\",\"time\":\"2\"}", "1 2",
-            "{\"bytes\":\"0\"}", "{\"bytes\":\"0g\"}", "18446744073709551615", "[{\"date\":\"x\"}]"] {
+        for text in [
+            "",
+            "x",
+            "{}",
+            "{\"date\":1}",
+            "{\"a\":\"b\"}",
+            "{\"date\":\"1\",\"time\":\"2\"}",
+            "1 2",
+            "{\"bytes\":\"0\"}",
+            "{\"bytes\":\"0g\"}",
+            "18446744073709551615",
+            "[{\"date\":\"x\"}]",
+        ] {
             assert_eq!(parse_tagged(text), None, "{text}");
         }
         assert_eq!(parse_tagged("1"), Some(Value::Int(1)));

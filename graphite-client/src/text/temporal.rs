@@ -196,7 +196,10 @@ fn local_time(text: &mut &str) -> Option<LocalTime> {
         let seconds = digits(text, 2, 2).filter(|seconds| *seconds < 60)?;
         nanoseconds += seconds * NANOSECONDS + i128::from(fraction(text)?);
     }
-    u64::try_from(nanoseconds).ok().filter(|n| *n < NANOSECONDS_PER_DAY).map(|nanoseconds| LocalTime { nanoseconds })
+    u64::try_from(nanoseconds)
+        .ok()
+        .filter(|n| *n < NANOSECONDS_PER_DAY)
+        .map(|nanoseconds| LocalTime { nanoseconds })
 }
 
 fn offset(text: &mut &str) -> Option<i32> {
@@ -227,7 +230,8 @@ fn local_date_time(text: &mut &str) -> Option<(i128, u32)> {
     }
     let time = local_time(text)?;
     let per_second = u64::from(NANOSECONDS_PER_SECOND);
-    let seconds = i128::from(date.days) * i128::from(SECONDS_PER_DAY) + i128::from(time.nanoseconds / per_second);
+    let seconds =
+        i128::from(date.days) * i128::from(SECONDS_PER_DAY) + i128::from(time.nanoseconds / per_second);
     Some((seconds, u32::try_from(time.nanoseconds % per_second).ok()?))
 }
 
@@ -339,7 +343,16 @@ mod tests {
             assert_eq!(parse_date(text), Some(Date { days }), "{text}");
         }
         assert_eq!(parse_date("20240229"), parse_date("2024-02-29"));
-        for wrong in ["2023-02-29", "2024-13-01", "2024-00-01", "2024-01-32", "24-01-01", "2024-1-1", "", "2024-01-01x"] {
+        for wrong in [
+            "2023-02-29",
+            "2024-13-01",
+            "2024-00-01",
+            "2024-01-32",
+            "24-01-01",
+            "2024-1-1",
+            "",
+            "2024-01-01x",
+        ] {
             assert_eq!(parse_date(wrong), None, "{wrong}");
         }
     }
@@ -352,7 +365,9 @@ mod tests {
         for wrong in ["24:00", "12:60", "12:30:60", "1:30", "12:30:00.", "12:30:00.1234567890", "12"] {
             assert_eq!(parse_local_time(wrong), None, "{wrong}");
         }
-        for (text, offset_seconds) in [("12:30Z", 0), ("12:30+01", 3600), ("12:30-0130", -5400), ("12:30+18:00", 64_800)] {
+        for (text, offset_seconds) in
+            [("12:30Z", 0), ("12:30+01", 3600), ("12:30-0130", -5400), ("12:30+18:00", 64_800)]
+        {
             assert_eq!(parse_time(text).map(|time| time.offset_seconds), Some(offset_seconds), "{text}");
         }
         assert_eq!(parse_time("12:30+18:01"), None);

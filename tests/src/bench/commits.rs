@@ -69,6 +69,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Re
     let mut bytes = Series::new("log bytes of a commit, 1 client", Unit::Bytes);
     let mut shared = Series::new("commits a sync, 32 clients", Unit::Number);
     let mut again = 0;
+    report.note(format!("Durability of the commits: {}.", loaded.durability()?));
     turn(loaded, 1, WARM_UP, &mut random)?;
     for _ in 0..bench.rounds {
         let mut turns = [Turn::default(); CLIENTS.len()];

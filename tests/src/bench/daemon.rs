@@ -14,6 +14,8 @@ use super::{Result, at};
 
 /// How long a daemon may take until it answers.
 const START_SECONDS_MAX: u64 = 60;
+/// How long an import may take before it is given up.
+const IMPORT_SECONDS_MAX: u64 = 300;
 /// A daemon that the run has forgotten, because it was killed, leaves after so many seconds.
 const IDLE_EXIT_SECONDS: &str = "60";
 const BUILD: &str = "cargo build --release -p graphited -p graphite-client";
@@ -47,13 +49,15 @@ impl Programs {
         command.arg("--db").arg(&daemon.db).arg("import").args(import_arguments(graph));
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let began = Instant::now();
-        let status = Running::start(&mut command)?.wait()?;
+        let mut process = Running::start(&mut command)?;
+        let ended = process.wait_until(began + Duration::from_secs(IMPORT_SECONDS_MAX))?;
         let took = began.elapsed();
-        if !status.success() {
-            let said = last_lines(&said_path);
-            return Err(format!("graphite import ended with {status}:\n{said}").into());
-        }
-        Ok(took)
+        let how = match ended {
+            Some(status) if status.success() => return Ok(took),
+            Some(status) => format!("ended with {status}"),
+            None => format!("was not ready after {IMPORT_SECONDS_MAX} s"),
+        };
+        Err(format!("graphite import {how}:\n{}", last_lines(&said_path)).into())
     }
 }
 

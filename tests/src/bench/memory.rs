@@ -33,7 +33,10 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
             if imports == IMPORTS_MAX {
                 return Err(format!("after {imports} imports the file is still too small").into());
             }
-            seconds.push(import(bench, &daemon)?);
+            let result = import(bench, &daemon);
+            let peak = Unit::Bytes.show(proc_files::memory(daemon.pid())?.peak as f64);
+            seconds
+                .push(result.map_err(|error| format!("with a {cache}, {peak} of memory so far: {error}"))?);
             imports += 1;
         }
         let status = daemon.status()?;

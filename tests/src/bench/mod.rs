@@ -113,33 +113,56 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
     let bench = Bench { programs, graph, work, rounds: settings.rounds };
     let wanted = |area| settings.areas.is_empty() || settings.areas.contains(&area);
 
-    // Whatever else was asked for, most of it needs a database with the graph in it. It is the last one that was
-    // imported, and the changes of the commits come last, as they make it another graph.
-    let database = if wanted(Area::Import) { Some(import::measure(&bench, &mut report)?) } else { None };
-    if wanted(Area::Idle) {
-        idle::measure(&bench, &mut report, database.as_deref())?;
-    }
-    if [Area::Hops, Area::Point, Area::Commits].into_iter().any(wanted) {
-        let mut loaded = Loaded::open(&bench, database.as_deref())?;
-        report.note(format!("Durability of the commits: {}.", loaded.durability()?));
-        if wanted(Area::Point) {
-            point::measure(&bench, &mut report, &mut loaded)?;
-        }
-        if wanted(Area::Hops) {
-            hops::measure(&bench, &mut report, &mut loaded)?;
-        }
-        if wanted(Area::Commits) {
-            commits::measure(&bench, &mut report, &loaded)?;
-        }
-        loaded.daemon.stop()?;
-    }
-    if wanted(Area::Memory) {
-        memory::measure(&bench, &mut report)?;
-    }
+    measure(&bench, &mut report, wanted);
     report.note(format!("Load of the machine at the end, this run included: {:.1}.", proc_files::load()));
     let markdown = report.markdown();
     println!("{markdown}");
-    settings.out.map_or(Ok(()), |path| report::write(&path, &markdown))
+    if let Some(path) = settings.out {
+        report::write(&path, &markdown)?;
+    }
+    match report.failures() {
+        0 => Ok(()),
+        failures => Err(format!("not all could be measured, {failures} errors are told above").into()),
+    }
+}
+
+/// What fails in one area leaves the others as they are.
+fn measure(bench: &Bench, report: &mut Report, wanted: impl Fn(Area) -> bool) {
+    // Most areas need a database with the graph in it: the last one that was imported.
+    let mut database = None;
+    if wanted(Area::Import) {
+        match import::measure(bench, report) {
+            Ok(db) => database = Some(db),
+            Err(error) => report.fail("import", error),
+        }
+    }
+    let database = database.as_deref();
+    if wanted(Area::Idle) {
+        idle::measure(bench, report, database).unwrap_or_else(|error| report.fail("idle", error));
+    }
+    if [Area::Hops, Area::Point, Area::Commits].into_iter().any(&wanted) {
+        match Loaded::open(bench, database) {
+            Ok(loaded) => measure_loaded(bench, report, loaded, &wanted),
+            Err(error) => report.fail("hops, point and commits", error),
+        }
+    }
+    if wanted(Area::Memory) {
+        memory::measure(bench, report).unwrap_or_else(|error| report.fail("memory", error));
+    }
+}
+
+fn measure_loaded(bench: &Bench, report: &mut Report, loaded: Loaded, wanted: impl Fn(Area) -> bool) {
+    if wanted(Area::Point) {
+        point::measure(bench, report, &loaded).unwrap_or_else(|error| report.fail("point", error));
+    }
+    if wanted(Area::Hops) {
+        hops::measure(bench, report, &loaded).unwrap_or_else(|error| report.fail("hops", error));
+    }
+    // Last, as its changes make it another graph.
+    if wanted(Area::Commits) {
+        commits::measure(bench, report, &loaded).unwrap_or_else(|error| report.fail("commits", error));
+    }
+    loaded.daemon.stop().unwrap_or_else(|error| report.fail("the end of the daemon", error));
 }
 
 /// The directory that cargo builds into, which is not cleared between runs.

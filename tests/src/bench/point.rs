@@ -22,7 +22,7 @@ const SLICE: Duration = Duration::from_millis(250);
 const PIPELINED: usize = 256;
 const CLIENTS: usize = 8;
 
-pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &mut Loaded) -> Result<()> {
+pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Result<()> {
     eprintln!("point reads");
     let mut random = Random::new(8);
     let mut ping_pong = PingPong::start()?;

@@ -21,6 +21,8 @@ use super::{Result, at};
 
 /// How long a process may take to end when it is asked to.
 const END_SECONDS_MAX: u64 = 60;
+/// How often it is looked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 struct List {
@@ -84,8 +86,19 @@ impl Running {
         Ok(ended)
     }
 
-    /// Waits until it ends by itself.
-    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+    /// Waits until it ends by itself, to a few milliseconds; `None` if it has not by the deadline.
+    pub(crate) fn wait_until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        loop {
+            let ended = self.ended()?;
+            if ended.is_some() || Instant::now() >= deadline {
+                return Ok(ended);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until it ends, which it is about to.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
@@ -101,17 +114,12 @@ impl Running {
         if self.ended()?.is_none() {
             let _ = kill(pid_of(&self.child), Signal::SIGTERM);
         }
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(Some(status));
-            }
-            if Instant::now() >= deadline {
-                let _ = kill(pid_of(&self.child), Signal::SIGKILL);
-                self.wait()?;
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let ended = self.wait_until(deadline)?;
+        if ended.is_none() {
+            let _ = kill(pid_of(&self.child), Signal::SIGKILL);
+            self.wait()?;
         }
+        Ok(ended)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Lines of figures, what is asked of them, and the tables that they become.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::Path;
 
 use super::{Result, at};
@@ -167,6 +167,7 @@ impl Line {
 pub(crate) struct Report {
     lines: Vec<Line>,
     notes: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl Report {
@@ -179,6 +180,16 @@ impl Report {
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// Notes that something could not be measured, and why.
+    pub(crate) fn fail(&mut self, what: impl Display, why: impl Display) {
+        eprintln!("  {what} could not be measured: {why}");
+        self.failures.push(format!("**Not measured: {what}.** {}", why.to_string().replace('\n', " ")));
+    }
+
+    pub(crate) fn failures(&self) -> usize {
+        self.failures.len()
     }
 
     /// How many gates were passed, and the names of those that were not.
@@ -218,7 +229,7 @@ impl Report {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
-        for note in self.notes.iter().chain(&self.unquiet()) {
+        for note in self.notes.iter().chain(&self.unquiet()).chain(&self.failures) {
             text += &format!("- {note}\n");
         }
         let head = ["figure", "median", "limit, median", "ratio", "gate", "", "rounds"].map(str::to_owned);
@@ -325,6 +336,8 @@ mod tests {
         let text = report.markdown();
         assert!(text.contains("1 gates passed, 1 failed: slow."), "{text}");
         assert!(text.contains("limit went from 1 s to 2 s"), "{text}");
+        report.fail("that", "of this\nand this");
+        assert!(report.markdown().contains("- **Not measured: that.** of this and this\n"));
         let widths: Vec<usize> =
             text.lines().filter(|line| line.starts_with('|')).map(|line| line.chars().count()).collect();
         assert!(widths.len() >= 8 && widths[..4].iter().all(|&width| width == widths[0]), "{text}");

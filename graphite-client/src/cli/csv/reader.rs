@@ -36,7 +36,8 @@ impl Record {
         let Some(&(end, _)) = self.fields.get(index) else {
             return &[];
         };
-        let start = index.checked_sub(1).and_then(|before| self.fields.get(before)).map_or(0, |(end, _)| *end);
+        let start =
+            index.checked_sub(1).and_then(|before| self.fields.get(before)).map_or(0, |(end, _)| *end);
         self.data.get(start..end).unwrap_or_default()
     }
 
@@ -307,7 +308,11 @@ mod tests {
             .collect();
         // With a buffer of a few bytes every state meets the end of a buffer.
         for buffer in [3, 4, 5, 7, 1 << 16] {
-            assert_eq!(read_all(text.as_bytes(), Dialect::default(), buffer), expected, "{text:?} by {buffer}");
+            assert_eq!(
+                read_all(text.as_bytes(), Dialect::default(), buffer),
+                expected,
+                "{text:?} by {buffer}"
+            );
         }
     }
 
@@ -348,7 +353,10 @@ mod tests {
     #[test]
     fn other_dialects() {
         let tabs = Dialect { delimiter: b'\t', quote: Some(b'\'') };
-        assert_eq!(read_all(b"a\t'b\tc'\t\"d\"\n", tabs, 64), [(1, vec!["a".into(), "[b\tc]".into(), "\"d\"".into()])]);
+        assert_eq!(
+            read_all(b"a\t'b\tc'\t\"d\"\n", tabs, 64),
+            [(1, vec!["a".into(), "[b\tc]".into(), "\"d\"".into()])]
+        );
         let bare = Dialect { delimiter: b'|', quote: None };
         assert_eq!(read_all(b"\"a|b\"\n", bare, 64), [(1, vec!["\"a".into(), "b\"".into()])]);
     }

@@ -6,7 +6,8 @@ use super::Dialect;
 pub(crate) fn write_field(out: &mut Vec<u8>, dialect: Dialect, index: usize, field: &str) {
     let quote = dialect.quote.unwrap_or(b'"');
     let special = |b: u8| b == dialect.delimiter || b == quote || b == b'\n' || b == b'\r';
-    let bare = !field.is_empty() && !field.bytes().any(special) && !field.starts_with([' ', '\t', '\u{feff}']);
+    let bare =
+        !field.is_empty() && !field.bytes().any(special) && !field.starts_with([' ', '\t', '\u{feff}']);
     if bare && !field.ends_with([' ', '\t']) {
         return write_bare(out, dialect, index, field);
     }

@@ -273,7 +273,11 @@ impl BatchBuilder {
         let done = std::mem::replace(self, next);
         let columns = done.columns.into_iter().filter_map(ColumnBuilder::finish).collect();
         if nodes {
-            return Rows::Nodes(NodeBatch { label_sets: done.name_lists, labels: Packed(done.places), columns });
+            return Rows::Nodes(NodeBatch {
+                label_sets: done.name_lists,
+                labels: Packed(done.places),
+                columns,
+            });
         }
         Rows::Edges(EdgeBatch {
             types: done.name_lists.into_iter().flatten().collect(),

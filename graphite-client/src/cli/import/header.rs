@@ -111,10 +111,8 @@ pub(crate) fn parse_header(
     let tildes = !titles.iter().any(|title| {
         matches!(title.rsplit_once(':'), Some((_, spec)) if spec.starts_with("ID") || spec.starts_with("START_ID"))
     });
-    let mut columns: Vec<ColumnSpec> = titles
-        .iter()
-        .map(|title| read_title(title, kind, tildes, flags))
-        .collect::<Result<_, _>>()?;
+    let mut columns: Vec<ColumnSpec> =
+        titles.iter().map(|title| read_title(title, kind, tildes, flags)).collect::<Result<_, _>>()?;
     apply_flags(&mut columns, kind, flags)?;
     check(&columns, kind, fixed_type)?;
     Ok(columns)
@@ -287,7 +285,10 @@ fn check(columns: &[ColumnSpec], kind: FileKind, fixed_type: bool) -> Result<(),
                 );
             }
             if types > 1 || types == 0 && !fixed_type {
-                return error(None, "it needs one column of types: :TYPE, ~label or --type-column; or --type");
+                return error(
+                    None,
+                    "it needs one column of types: :TYPE, ~label or --type-column; or --type",
+                );
             }
         }
     }
@@ -325,7 +326,11 @@ mod tests {
                     Role::Property => "prop".to_owned(),
                 };
                 match column.property {
-                    Some(key) => format!("{role} {key}:{}{}", column.field_type.word(), if column.typed { "" } else { "?" }),
+                    Some(key) => format!(
+                        "{role} {key}:{}{}",
+                        column.field_type.word(),
+                        if column.typed { "" } else { "?" }
+                    ),
                     None => role,
                 }
             })
@@ -336,15 +341,29 @@ mod tests {
     fn headers_with_colons() {
         let none = ColumnFlags::default();
         assert_eq!(
-            shown("personId:ID(Person),name,born:int,tags:string[],:LABEL,x:IGNORE,a:b:date", FileKind::Nodes, &none),
-            ["id(Person) personId:string?", "prop name:string?", "prop born:int", "prop tags:string[]", "label", "-",
-             "prop a:b:date"]
+            shown(
+                "personId:ID(Person),name,born:int,tags:string[],:LABEL,x:IGNORE,a:b:date",
+                FileKind::Nodes,
+                &none
+            ),
+            [
+                "id(Person) personId:string?",
+                "prop name:string?",
+                "prop born:int",
+                "prop tags:string[]",
+                "label",
+                "-",
+                "prop a:b:date"
+            ]
         );
         assert_eq!(
             shown(":START_ID(A),:END_ID(B),:TYPE,w:double", FileKind::Edges, &none),
             ["start(A)", "end(B)", "type", "prop w:float"]
         );
-        assert_eq!(shown(":ID,~label:string,:LABEL", FileKind::Nodes, &none), ["id()", "prop ~label:string", "label"]);
+        assert_eq!(
+            shown(":ID,~label:string,:LABEL", FileKind::Nodes, &none),
+            ["id()", "prop ~label:string", "label"]
+        );
     }
 
     #[test]
@@ -354,7 +373,10 @@ mod tests {
             shown("~id,~label,code:string,when:Date,tags:String(set),n:Int(single)", FileKind::Nodes, &none),
             ["id()", "label", "prop code:string", "prop when:date", "prop tags:string[]", "prop n:int"]
         );
-        assert_eq!(shown("~id,~from,~to,~label,d:int", FileKind::Edges, &none), ["-", "start()", "end()", "type", "prop d:int"]);
+        assert_eq!(
+            shown("~id,~from,~to,~label,d:int", FileKind::Edges, &none),
+            ["-", "start()", "end()", "type", "prop d:int"]
+        );
         let keep = ColumnFlags { id_property: Some("id".to_owned()), ..none };
         assert_eq!(shown("~id,~label", FileKind::Nodes, &keep), ["id() id:string?", "label"]);
         assert_eq!(shown("~id,~from,~to,~label", FileKind::Edges, &keep)[0], "prop id:string?");
@@ -368,7 +390,10 @@ mod tests {
             start: flag("#1"),
             end: flag("#2"),
             edge_type: flag("kind"),
-            types: vec![("age".to_owned(), FieldType::one(Kind::Int)), ("foaf:name".to_owned(), FieldType::STRING)],
+            types: vec![
+                ("age".to_owned(), FieldType::one(Kind::Int)),
+                ("foaf:name".to_owned(), FieldType::STRING),
+            ],
             ..ColumnFlags::default()
         };
         assert_eq!(
@@ -385,7 +410,10 @@ mod tests {
         let none = ColumnFlags::default();
         let why = |header: &str, kind| parse(header, kind, &none).unwrap_err().why;
         assert!(why("a:point,b", FileKind::Nodes).contains("no type \"point\""));
-        assert!(why("a:datetime{timezone:UTC}", FileKind::Nodes).contains("braces") || why("a:datetime{timezone:UTC}", FileKind::Nodes).contains("no type"));
+        assert!(
+            why("a:datetime{timezone:UTC}", FileKind::Nodes).contains("braces")
+                || why("a:datetime{timezone:UTC}", FileKind::Nodes).contains("no type")
+        );
         assert!(why(":ID,:ID", FileKind::Nodes).contains("more than one"));
         assert!(why("name,name:int", FileKind::Nodes).contains("same name"));
         assert!(why(":START_ID,:END_ID", FileKind::Nodes).contains("--nodes"));

@@ -8,11 +8,54 @@ pub(crate) struct IdMap {
     groups: Vec<(String, Group)>,
 }
 
-/// Most files have numbers for ids, which take a third of the memory of texts.
+/// Most files have numbers for ids, and most of those leave few of them out: then an id is found at its place,
+/// without a search.
 #[derive(Debug, Default)]
 struct Group {
+    /// By the id itself; [`NOBODY`] where there is none.
+    dense: Vec<u64>,
+    /// Numbers past the end of `dense` when they came.
     numbers: FxHashMap<u64, u64>,
     texts: FxHashMap<Box<str>, u64>,
+    len: usize,
+}
+
+const NOBODY: u64 = u64::MAX;
+
+/// How many places `dense` may have for each id, and how many in any case.
+const PLACES_PER_ID: usize = 4;
+const PLACES_MIN: usize = 1024;
+
+impl Group {
+    fn get(&self, text: &str) -> Option<u64> {
+        let Some(number) = number(text) else {
+            return self.texts.get(text).copied();
+        };
+        let dense = usize::try_from(number).ok().and_then(|place| self.dense.get(place)).copied();
+        dense.filter(|node| *node != NOBODY).or_else(|| self.numbers.get(&number).copied())
+    }
+
+    fn insert(&mut self, text: &str, node: u64) {
+        self.len += 1;
+        let Some(number) = number(text) else {
+            self.texts.insert(text.into(), node);
+            return;
+        };
+        let places = self.len.saturating_mul(PLACES_PER_ID).max(PLACES_MIN);
+        match usize::try_from(number).ok().filter(|place| *place < places) {
+            Some(place) => {
+                if place >= self.dense.len() {
+                    self.dense.resize(place + 1, NOBODY);
+                }
+                if let Some(slot) = self.dense.get_mut(place) {
+                    *slot = node;
+                }
+            }
+            None => {
+                self.numbers.insert(number, node);
+            }
+        }
+    }
 }
 
 /// A group's place in the map.
@@ -42,20 +85,13 @@ impl IdMap {
 
     /// The node with that id.
     pub(crate) fn get(&self, group: GroupIndex, text: &str) -> Option<u64> {
-        let (_, group) = self.groups.get(group.0)?;
-        match number(text) {
-            Some(number) => group.numbers.get(&number).copied(),
-            None => group.texts.get(text).copied(),
-        }
+        self.groups.get(group.0)?.1.get(text)
     }
 
     /// Notes a node; the id is a new one.
     pub(crate) fn insert(&mut self, group: GroupIndex, text: &str, node: u64) {
         if let Some((_, group)) = self.groups.get_mut(group.0) {
-            match number(text) {
-                Some(number) => group.numbers.insert(number, node),
-                None => group.texts.insert(text.into(), node),
-            };
+            group.insert(text, node);
         }
     }
 }
@@ -71,7 +107,8 @@ pub(crate) struct NodeIds {
 impl NodeIds {
     /// Appends nodes with ids that follow each other.
     pub(crate) fn push(&mut self, first: u64, count: u64) {
-        let follows = self.runs.last().is_some_and(|(node, id)| id.checked_add(self.len - node) == Some(first));
+        let follows =
+            self.runs.last().is_some_and(|(node, id)| id.checked_add(self.len - node) == Some(first));
         if count > 0 && !follows {
             self.runs.push((self.len, first));
         }
@@ -110,6 +147,26 @@ mod tests {
     }
 
     proptest! {
+        /// Ids in any order, near each other and far apart, against a map.
+        #[test]
+        fn every_id_is_found_and_no_other(
+            texts in proptest::collection::hash_set(
+                prop_oneof![(0u64..3000).prop_map(|n| n.to_string()), any::<u64>().prop_map(|n| n.to_string()), "[0-9a]{0,3}"],
+                0..200,
+            ),
+            others in proptest::collection::vec("[0-9]{1,4}", 0..50),
+        ) {
+            let mut ids = IdMap::default();
+            let group = ids.group("");
+            let model: std::collections::HashMap<&String, u64> = texts.iter().zip(0..).collect();
+            for (text, node) in &model {
+                ids.insert(group, text, *node);
+            }
+            for text in texts.iter().chain(&others) {
+                prop_assert_eq!(ids.get(group, text), model.get(text).copied(), "{}", text);
+            }
+        }
+
         #[test]
         fn node_ids_are_as_they_came(runs in proptest::collection::vec((0u64..50, 0u64..5), 0..20)) {
             let mut ids = NodeIds::default();

@@ -7,14 +7,21 @@ use super::kind::{Field, FieldType, Kind};
 use crate::cli::csv::{CsvError, Reader, Record};
 
 /// What a column may be, in the order of preference; text is what is always left.
-const CANDIDATES: [Kind; 6] =
-    [Kind::Int, Kind::Float, Kind::Bool, Kind::Temporal("date"), Kind::Temporal("localdatetime"), Kind::Temporal("datetime")];
+const CANDIDATES: [Kind; 6] = [
+    Kind::Int,
+    Kind::Float,
+    Kind::Bool,
+    Kind::Temporal("date"),
+    Kind::Temporal("localdatetime"),
+    Kind::Temporal("datetime"),
+];
 
 /// Whether a text is read as `kind` and nothing of it is lost. A number with zeros in front, or a plus, is more
 /// likely a code, such as a postal one.
 fn fits(kind: Kind, text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") || text.starts_with('+');
+    let code =
+        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.") || text.starts_with('+');
     let word = digits.starts_with(|c: char| c.is_ascii_alphabetic());
     match kind {
         Kind::Int if code => false,
@@ -29,9 +36,13 @@ fn fits(kind: Kind, text: &str) -> bool {
 ///
 /// # Errors
 /// The system's, and that of a record without an end.
-pub(crate) fn infer<R: BufRead>(columns: &mut [ColumnSpec], reader: &mut Reader<R>) -> Result<Vec<usize>, CsvError> {
+pub(crate) fn infer<R: BufRead>(
+    columns: &mut [ColumnSpec],
+    reader: &mut Reader<R>,
+) -> Result<Vec<usize>, CsvError> {
     let untyped = |column: &ColumnSpec| column.property.is_some() && !column.typed;
-    let open: Vec<usize> = (0..columns.len()).filter(|index| columns.get(*index).is_some_and(untyped)).collect();
+    let open: Vec<usize> =
+        (0..columns.len()).filter(|index| columns.get(*index).is_some_and(untyped)).collect();
     let mut left: Vec<(Vec<Kind>, bool)> = vec![(CANDIDATES.to_vec(), false); open.len()];
     let mut record = Record::default();
     loop {

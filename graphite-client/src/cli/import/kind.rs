@@ -109,7 +109,12 @@ impl FieldType {
     ///
     /// # Errors
     /// Why it is no such value.
-    pub(crate) fn read<'a>(self, text: &'a str, quoted: bool, array_delimiter: char) -> Result<Field<'a>, String> {
+    pub(crate) fn read<'a>(
+        self,
+        text: &'a str,
+        quoted: bool,
+        array_delimiter: char,
+    ) -> Result<Field<'a>, String> {
         if text.is_empty() && !(quoted && (self.list || self.kind == Kind::String)) {
             return Ok(Field::Absent);
         }
@@ -152,7 +157,9 @@ impl Kind {
                 (read.map(|value| Field::Value(value.into())), "true or false")
             }
             Kind::Bytes => (tagged::parse_hex(trimmed).map(|b| Field::Value(b.into())), "hexadecimal digits"),
-            Kind::Any => (tagged::parse_tagged(text).map(Field::Value), "JSON of a value that a property holds"),
+            Kind::Any => {
+                (tagged::parse_tagged(text).map(Field::Value), "JSON of a value that a property holds")
+            }
             Kind::DateOrDateTime => {
                 let date = parse_date(trimmed).map(Value::from);
                 let read = date.or_else(|| parse_date_time(trimmed).map(Value::from));
@@ -222,8 +229,16 @@ mod tests {
     #[test]
     fn fields_of_the_wrong_type_are_quoted() {
         for (word, text) in [
-            ("int", "1.5"), ("int", "9223372036854775808"), ("float", "x"), ("bool", "yes"), ("date", "29.2.2024"),
-            ("datetime", "soon"), ("bytes", "0x00"), ("any", "{"), ("int[]", "1;;2x"), ("duration", "1 day"),
+            ("int", "1.5"),
+            ("int", "9223372036854775808"),
+            ("float", "x"),
+            ("bool", "yes"),
+            ("date", "29.2.2024"),
+            ("datetime", "soon"),
+            ("bytes", "0x00"),
+            ("any", "{"),
+            ("int[]", "1;;2x"),
+            ("duration", "1 day"),
         ] {
             let error = read(word, text).unwrap_err();
             assert!(error.contains("is not"), "{error}");

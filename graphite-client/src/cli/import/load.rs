@@ -57,7 +57,11 @@ pub(crate) struct Loader<'c> {
 
 impl<'c> Loader<'c> {
     /// Begins an import, or goes on with it. Returns also the number of rows of each batch that is there.
-    pub(crate) fn begin(client: &'c mut Client, import: Token, resume: bool) -> Outcome<(Loader<'c>, Vec<u64>)> {
+    pub(crate) fn begin(
+        client: &'c mut Client,
+        import: Token,
+        resume: bool,
+    ) -> Outcome<(Loader<'c>, Vec<u64>)> {
         let begun = client.call(&ImportBegin { import: import.clone(), resume }).map_err(|error| {
             if error.code() == Some(&ErrorCode::ImportExists) {
                 return Failure::Failed(
@@ -214,7 +218,9 @@ impl<'c> Loader<'c> {
         let mut behind = Vec::new();
         while let Some((request, ticket)) = self.waiting.pop_front() {
             // Refused too, for the one before it is missing.
-            if let Err(error) = self.receive(ticket).map(|_| ()) && error.code().is_none() {
+            if let Err(error) = self.receive(ticket).map(|_| ())
+                && error.code().is_none()
+            {
                 return Err(error.into());
             }
             behind.push(request);
@@ -302,5 +308,200 @@ impl<'c> Loader<'c> {
             self.loaded.1 += made;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use graphite_client::messages::{EdgeBatch, NodeBatch};
+    use graphite_client::{FRAME_BYTES_MAX, Packed};
+    use graphite_protocol::message::{Message, write_error, write_response};
+    use graphite_protocol::messages::{Call, HelloReply, ImportBeginReply, ImportStatusReply};
+    use graphite_protocol::{FrameReader, WireError};
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// A daemon that knows nothing but imports, takes batches of few rows, and is busy now and then. It gives ids
+    /// from 1,000 on.
+    struct Fake {
+        rows_max: usize,
+        busy: u32,
+        /// Rows of each batch, nodes and edges.
+        batches: Vec<(usize, Vec<(u64, u64)>)>,
+        next_id: u64,
+    }
+
+    impl Fake {
+        fn apply(
+            &mut self,
+            batch: u64,
+            nodes: usize,
+            edges: Vec<(u64, u64)>,
+        ) -> Result<ImportReply, WireError> {
+            if batch != self.batches.len() as u64 {
+                return Err(WireError::new(ErrorCode::BadRequest, "the batch before it is missing"));
+            }
+            let rows = nodes + edges.len();
+            if rows > self.rows_max {
+                return Err(WireError::new(ErrorCode::TooLarge, "too many rows"));
+            }
+            self.busy += 1;
+            if self.busy.is_multiple_of(3) {
+                return Err(WireError::new(ErrorCode::Busy, "not now"));
+            }
+            self.batches.push((nodes, edges));
+            let first = self.next_id;
+            // With a gap, as if somebody else made nodes too.
+            self.next_id += rows as u64 + 5;
+            Ok(ImportReply { ids: vec![IdRange { first, count: rows as u64 }] })
+        }
+
+        fn answer(&mut self, out: &mut Vec<u8>, msgid: u32, call: Call) {
+            let reply = match call {
+                Call::Hello(_) => {
+                    let (server, database) = ("fake".to_owned(), "fake".to_owned());
+                    let hello =
+                        HelloReply { protocol: 1, server, session: 1, database, pid: 1, format_version: 1 };
+                    return write_response(out, msgid, &hello, FRAME_BYTES_MAX);
+                }
+                Call::ImportBegin(_) => {
+                    let next = self.batches.len() as u64;
+                    return write_response(out, msgid, &ImportBeginReply { next }, FRAME_BYTES_MAX);
+                }
+                Call::ImportStatus(_) => {
+                    let status = ImportStatusReply { done: true, ids: vec![IdRange { first: 1, count: 4 }] };
+                    return write_response(out, msgid, &status, FRAME_BYTES_MAX);
+                }
+                Call::ImportEnd(_) => {
+                    let nodes = self.batches.iter().map(|(nodes, _)| *nodes as u64).sum();
+                    let edges = self.batches.iter().map(|(_, edges)| edges.len() as u64).sum();
+                    let batches = self.batches.len() as u64;
+                    return write_response(
+                        out,
+                        msgid,
+                        &ImportEndReply { batches, nodes, edges },
+                        FRAME_BYTES_MAX,
+                    );
+                }
+                Call::ImportNodes(nodes) => self.apply(nodes.batch, nodes.nodes.len(), Vec::new()),
+                Call::ImportEdges(edges) => {
+                    let ends = edges.edges.starts.0.into_iter().zip(edges.edges.ends.0).collect();
+                    self.apply(edges.batch, 0, ends)
+                }
+                other => panic!("{} was not expected", other.method()),
+            };
+            match reply {
+                Ok(reply) => write_response(out, msgid, &reply, FRAME_BYTES_MAX),
+                Err(error) => write_error(out, msgid, &error, FRAME_BYTES_MAX),
+            }
+        }
+
+        fn serve(mut self, mut stream: UnixStream) -> Fake {
+            let mut reader = FrameReader::new(FRAME_BYTES_MAX);
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                reader.feed(&buffer[..count]);
+                let mut out = Vec::new();
+                while let Some(frame) = reader.next_frame().unwrap() {
+                    let Message::Request { msgid, method, params } = Message::read(frame).unwrap() else {
+                        panic!("a request was expected")
+                    };
+                    self.answer(&mut out, msgid, Call::read(method, params).unwrap());
+                }
+                stream.write_all(&out).unwrap();
+            }
+            self
+        }
+    }
+
+    /// Runs `work` against a fake daemon, and returns what that has afterwards.
+    fn with_fake(fake: Fake, work: impl FnOnce(&mut Client)) -> Fake {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || fake.serve(listener.accept().unwrap().0));
+        let mut client = Client::connect(&socket).unwrap();
+        work(&mut client);
+        drop(client);
+        server.join().unwrap()
+    }
+
+    fn nodes(count: usize) -> Rows {
+        let labels = Packed(vec![0; count]);
+        Rows::Nodes(NodeBatch { label_sets: vec![vec![]], labels, columns: vec![] })
+    }
+
+    fn edges(ends: std::ops::Range<u64>) -> Rows {
+        Rows::Edges(EdgeBatch {
+            types: vec!["T".to_owned()],
+            edge_types: Packed(ends.clone().map(|_| 0).collect()),
+            starts: Packed(ends.clone().collect()),
+            ends: Packed(ends.rev().collect()),
+            columns: vec![],
+        })
+    }
+
+    #[test]
+    fn batches_too_large_or_too_early_arrive_whole_and_in_order() {
+        for rows_max in [1, 3, 10, 100] {
+            let fake = Fake { rows_max, busy: 0, batches: vec![], next_id: 1000 };
+            let token = Token::new("test").unwrap();
+            let fake = with_fake(fake, |client| {
+                let (mut loader, known) = Loader::begin(client, token, false).unwrap();
+                assert_eq!(known, [0_u64; 0]);
+                for count in [10, 7, 1] {
+                    loader.push(nodes(count)).unwrap();
+                }
+                for ends in [0..9, 9..12, 12..18] {
+                    loader.push(edges(ends)).unwrap();
+                }
+                loader.flush().unwrap();
+                assert_eq!(loader.loaded(), (18, 18));
+                assert_eq!(loader.rows_max().is_some(), rows_max < 10);
+                let ended = loader.end().unwrap();
+                assert_eq!((ended.nodes, ended.edges), (18, 18));
+            });
+            assert!(fake.batches.iter().all(|(nodes, edges)| nodes + edges.len() <= rows_max));
+            // The id of each node, from the order in which the fake gave them.
+            let mut ids = Vec::new();
+            let mut next = 1000;
+            for (count, _) in &fake.batches {
+                ids.extend(next..next + *count as u64);
+                next += *count as u64 + 5;
+            }
+            let expected: Vec<(u64, u64)> = [0..9u64, 9..12, 12..18]
+                .into_iter()
+                .flat_map(|ends| ends.clone().zip(ends.rev()))
+                .map(|(start, end)| (ids[start as usize], ids[end as usize]))
+                .collect();
+            let sent: Vec<(u64, u64)> = fake.batches.into_iter().flat_map(|(_, edges)| edges).collect();
+            assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
+    fn a_resumed_import_takes_ids_from_the_daemon() {
+        let fake = Fake { rows_max: 100, busy: 0, batches: vec![(4, vec![])], next_id: 1000 };
+        let fake = with_fake(fake, |client| {
+            let (mut loader, known) = Loader::begin(client, Token::new("test").unwrap(), true).unwrap();
+            assert_eq!(known, [4]);
+            loader.skip_known(true);
+            loader.push(nodes(2)).unwrap();
+            loader.push(edges(3..5)).unwrap();
+            loader.flush().unwrap();
+        });
+        assert_eq!(fake.batches[2].1, [(4, 1000), (1000, 4)]);
+    }
+
+    #[test]
+    fn one_row_that_is_too_large_is_a_failure() {
+        let fake = Fake { rows_max: 0, busy: 0, batches: vec![], next_id: 1000 };
+        with_fake(fake, |client| {
+            let (mut loader, _) = Loader::begin(client, Token::new("test").unwrap(), false).unwrap();
+            loader.push(nodes(5)).unwrap();
+            let failure = loader.flush().unwrap_err();
+            assert!(matches!(&failure, Failure::Failed(why) if why.contains("too many rows")), "{failure:?}");
+        });
     }
 }

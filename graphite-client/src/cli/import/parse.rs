@@ -183,7 +183,8 @@ impl Parser<'_> {
             reader.read(&mut record).map_err(|error| self.fail(format!("{name}: {error}")))?;
         }
         let layout = self.layout(file);
-        let properties = file.columns.iter().filter_map(|c| c.property.as_deref().map(|key| (key, c.field_type)));
+        let properties =
+            file.columns.iter().filter_map(|c| c.property.as_deref().map(|key| (key, c.field_type)));
         let fixed = if layout.nodes { file.input.fixed.as_slice() } else { &[] };
         let mut batch = BatchBuilder::new(properties, fixed, self.options.array_delimiter);
         loop {
@@ -277,7 +278,10 @@ impl Parser<'_> {
             // A node without an id is one that no edge names.
             if !id.is_empty() {
                 if self.ids.get(group, id).is_some() {
-                    return Err((Some(index), format!("there is a node with the id {} already", self.named(group, id))));
+                    return Err((
+                        Some(index),
+                        format!("there is a node with the id {} already", self.named(group, id)),
+                    ));
                 }
                 self.ids.insert(group, id, self.nodes);
             }
@@ -411,7 +415,10 @@ mod tests {
     fn too_many_bad_lines_end_it_and_their_batch_is_not_sent() {
         let nodes = "p:ID,age:int\na,1\nb,2\nc,x\nd,x\ne,1\n";
         let files = [file("n.csv", FileKind::Nodes, nodes)];
-        assert_eq!(told(&files, &options(2, 0, &[])), ["2 nodes", "n.csv:4: column \"age:int\": \"x\" is not an integer of 64 bits"]);
+        assert_eq!(
+            told(&files, &options(2, 0, &[])),
+            ["2 nodes", "n.csv:4: column \"age:int\": \"x\" is not an integer of 64 bits"]
+        );
         assert_eq!(told(&files, &options(100, 1, &[])).len(), 2);
         assert_eq!(told(&files, &options(100, 2, &[])).last().unwrap(), "3 nodes");
     }

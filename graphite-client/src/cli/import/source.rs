@@ -45,7 +45,9 @@ impl InputFile {
             _ => ("", arg),
         };
         let fixed: Vec<String> = match kind {
-            FileKind::Nodes => fixed.split(':').filter(|label| !label.is_empty()).map(str::to_owned).collect(),
+            FileKind::Nodes => {
+                fixed.split(':').filter(|label| !label.is_empty()).map(str::to_owned).collect()
+            }
             FileKind::Edges => Some(fixed.to_owned()).filter(|word| !word.is_empty()).into_iter().collect(),
         };
         let found = std::fs::metadata(path).map_err(|error| format!("{path}: {error}"))?;
@@ -95,7 +97,9 @@ mod tests {
         assert_eq!(file.fixed, ["a:KNOWS"]);
         let file = InputFile::from_arg(&arg("", &odd), FileKind::Nodes).unwrap();
         assert_eq!((file.fixed.len(), file.bytes), (0, 2));
-        assert!(InputFile::from_arg("Person=missing.csv", FileKind::Nodes).unwrap_err().contains("missing.csv"));
+        assert!(
+            InputFile::from_arg("Person=missing.csv", FileKind::Nodes).unwrap_err().contains("missing.csv")
+        );
         assert!(InputFile::from_arg(dir.path().to_str().unwrap(), FileKind::Nodes).is_err());
     }
 }
