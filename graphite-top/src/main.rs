@@ -66,16 +66,19 @@ fn socket_of(db: &Path) -> PathBuf {
 
 fn show(status: &StatusReply) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    if !out.is_terminal() {
-        let plain = view::plain(status);
-        out.write_all(plain.as_bytes())?;
-        return out.flush();
+    if out.is_terminal() && draw(status).is_ok() {
+        // The frame stays where it was drawn, and the prompt comes below it.
+        return writeln!(out);
     }
+    out.write_all(view::plain(status).as_bytes())?;
+    out.flush()
+}
+
+/// Draws the frame below the cursor. A terminal that does not say where that is gets plain text instead.
+fn draw(status: &StatusReply) -> std::io::Result<()> {
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let options = TerminalOptions { viewport: Viewport::Inline(view::HEIGHT) };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(&mut out), options)?;
+    let mut terminal = Terminal::with_options(CrosstermBackend::new(std::io::stdout()), options)?;
     terminal.draw(|frame| view::draw(frame, status, color))?;
-    drop(terminal);
-    // The frame stays where it was drawn, and the prompt comes below it.
-    writeln!(out)
+    Ok(())
 }

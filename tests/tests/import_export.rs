@@ -255,6 +255,29 @@ fn bad_lines_are_told_and_nothing_of_their_batch_is_kept() {
     assert_eq!((found.nodes.len(), found.edges.len()), (4, 2));
 }
 
+/// A log so small that a file is more than one transaction may be.
+#[test]
+fn batches_that_are_too_large_go_in_parts() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    let daemon = Daemon::start(&db, &["--wal-bytes", "1M", "--durability", "off", "--log", "error"]);
+    let count = 30_000;
+    let mut nodes = "id:ID,text:string\n".to_owned();
+    let mut edges = ":START_ID,:END_ID,:TYPE\n".to_owned();
+    for n in 0..count {
+        nodes += &format!("{n},{}\n", "text ".repeat(20));
+        edges += &format!("{n},{},T\n", (n * 7 + 1) % count);
+    }
+    let (nodes, edges) = (scratch.write("n.csv", nodes), scratch.write("e.csv", edges));
+    let said = run_ok(graphite(&db), &["import", "--nodes", &nodes, "--edges", &edges]);
+    assert!(said.starts_with("30,000 nodes and 30,000 edges in "), "{said}");
+    assert!(!said.contains(" in 2 batches"), "no batch was too large: {said}");
+    let found = contents(&mut daemon.client());
+    let expected: Vec<(usize, usize)> = (0..count).map(|n| (n, (n * 7 + 1) % count)).collect();
+    assert_eq!((found.nodes.len(), found.edges.len()), (count, count));
+    assert!(found.edges.iter().map(|(start, end, _)| (*start, *end)).eq(expected), "each edge is there once");
+}
+
 #[test]
 fn a_megabyte_in_a_field_and_a_thousand_columns() {
     let scratch = Scratch::new();
