@@ -12,11 +12,11 @@ use graphite_graph::{EdgeSlot, NodeSlot, Result, TypeId};
 use graphite_store::{DatabaseId, Error, Page, PageKind, PageNo, PageReader, PageWriter, STATE_PAGE};
 
 /// Pages in a vector: close to what a cache's array of pages costs.
-struct Pages(Vec<Box<Page>>);
+struct Pages(Vec<Page>);
 
 impl Pages {
     fn new() -> Pages {
-        Pages(vec![Box::new(Page::new(STATE_PAGE, PageKind::State, DatabaseId(1)))])
+        Pages(vec![Page::new(STATE_PAGE, PageKind::State, DatabaseId(1))])
     }
 }
 
@@ -24,20 +24,17 @@ impl PageReader for Pages {
     type Ref<'a> = &'a Page;
     #[inline]
     fn page(&self, number: PageNo) -> graphite_store::Result<&Page> {
-        self.0.get(number.0 as usize).map(|page| &**page).ok_or(Error::body(number, "it is not there"))
+        self.0.get(number.0 as usize).ok_or(Error::body(number, "it is not there"))
     }
 }
 
 impl PageWriter for Pages {
     fn page_mut(&mut self, number: PageNo) -> graphite_store::Result<&mut Page> {
-        self.0
-            .get_mut(number.0 as usize)
-            .map(|page| &mut **page)
-            .ok_or(Error::body(number, "it is not there"))
+        self.0.get_mut(number.0 as usize).ok_or(Error::body(number, "it is not there"))
     }
     fn allocate(&mut self, kind: PageKind) -> graphite_store::Result<PageNo> {
         let number = PageNo(self.0.len() as u32);
-        self.0.push(Box::new(Page::new(number, kind, DatabaseId(1))));
+        self.0.push(Page::new(number, kind, DatabaseId(1)));
         Ok(number)
     }
     fn free(&mut self, _number: PageNo) -> graphite_store::Result<()> {
