@@ -88,3 +88,8 @@ pub use graphite_protocol::{
     Expansion, FRAME_BYTES_MAX, LocalDateTime, LocalTime, NewEdge, NewNode, Node, Operand, OrderBy,
     PROTOCOL_VERSION, Packed, Pairs, Path, Plan, Step, StringColumn, Time, Token, Value,
 };
+
+/// The README's code has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
