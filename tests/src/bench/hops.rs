@@ -65,7 +65,6 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Re
         let mut middle = Series::new(format!("{} distinct count, p50", hops.name), Unit::Seconds);
         let mut slow = Series::new(format!("{} distinct count, p99", hops.name), Unit::Seconds);
         let mut limit = Series::new(format!("{} on the CSR, mean", hops.name), Unit::Seconds);
-        let mut middle_limit = Series::new(format!("{} on the CSR, p50", hops.name), Unit::Seconds);
         let mut trip = Series::new("socket round trip, p50", Unit::Seconds);
         for _ in 0..bench.rounds {
             let (mut theirs, mut ours, mut trips) = (Latencies::new(), Latencies::new(), Latencies::new());
@@ -82,13 +81,12 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Re
             }
             value.push(ours.mean());
             middle.push(ours.percentile(50.0));
-            middle_limit.push(theirs.percentile(50.0));
             slow.push(ours.percentile(99.0));
             limit.push(theirs.mean());
             trip.push(trips.percentile(50.0));
         }
         report.add(Line::new(value).limit_and_round_trip(&limit, &trip).gate(hops.gate()));
-        report.add(Line::new(middle).limit_and_round_trip(&middle_limit, &trip));
+        report.add(Line::new(middle));
         report.add(Line::new(slow));
     }
     report.note("Ratios of hops are those of the time without the socket's round trip to the CSR's.");

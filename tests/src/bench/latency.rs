@@ -38,9 +38,14 @@ impl Latencies {
         self.nanoseconds.value_at_percentile(percent) as f64 * 1e-9
     }
 
+    /// Seconds that all of it took.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.sum.as_secs_f64()
+    }
+
     /// In seconds, and exact.
     pub(crate) fn mean(&self) -> f64 {
-        self.sum.as_secs_f64() / self.nanoseconds.len() as f64
+        self.seconds() / self.nanoseconds.len() as f64
     }
 
     /// How many in a second, one after the other.

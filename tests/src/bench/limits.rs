@@ -76,11 +76,10 @@ impl SyncedFile {
         Ok(SyncedFile { path, file, offset: 0 })
     }
 
-    /// Writes so many bytes behind those before, and syncs them, again and again for so long.
-    pub(crate) fn run(&mut self, bytes: usize, how_long: Duration, latencies: &mut Latencies) -> Result<()> {
+    /// Writes so many bytes behind those before, and syncs them; does so several times.
+    pub(crate) fn write(&mut self, bytes: usize, times: usize, latencies: &mut Latencies) -> Result<()> {
         let payload = vec![7; bytes.clamp(1, SYNC_FILE_BYTES)];
-        let began = Instant::now();
-        while began.elapsed() < how_long {
+        for _ in 0..times {
             if self.offset + payload.len() > SYNC_FILE_BYTES {
                 self.offset = 0;
             }

@@ -16,6 +16,7 @@ mod proc_files;
 mod processes;
 mod random;
 mod report;
+mod writers;
 
 use std::error::Error;
 use std::fmt::Display;

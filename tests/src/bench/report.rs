@@ -183,9 +183,12 @@ impl Report {
     }
 
     /// Notes that something could not be measured, and why.
-    pub(crate) fn fail(&mut self, what: impl Display, why: impl Display) {
+    pub(crate) fn fail(&mut self, what: &str, why: impl Display) {
+        let why = why.to_string();
         eprintln!("  {what} could not be measured: {why}");
-        self.failures.push(format!("**Not measured: {what}.** {}", why.to_string().replace('\n', " ")));
+        // An item of a list is one line.
+        let why: Vec<&str> = why.split_whitespace().collect();
+        self.failures.push(format!("**Not measured: {what}.** {}", why.join(" ")));
     }
 
     pub(crate) fn failures(&self) -> usize {
