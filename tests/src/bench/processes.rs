@@ -41,6 +41,7 @@ pub(crate) fn clean_up_on_signals() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            eprintln!("graphite-bench: ended by signal {signal}");
             // Kept to the end, so that nothing new is started.
             let list = list();
             for &pid in &list.pids {
