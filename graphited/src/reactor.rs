@@ -296,6 +296,23 @@ impl Core {
         if session.connection.outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
+        if session.awaits_room && !session.connection.outbox.is_blocked() && !session.gone {
+            // Left as it is it only costs wakes.
+            let _ = self.await_room(session, false);
+        }
+    }
+
+    /// Has the poll say when a full socket has room, or not any more. What is true already is said at once.
+    fn await_room(&mut self, session: &mut Session, on: bool) -> io::Result<()> {
+        if session.awaits_room == on {
+            return Ok(());
+        }
+        let interest = if on { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let token = usize::try_from(session.id()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let fd = session.connection.stream.as_raw_fd();
+        self.registry.reregister(&mut SourceFd(&fd), Token(token), interest)?;
+        session.awaits_room = on;
+        Ok(())
     }
 
     /// Whether no more requests are read before an earlier one is done.

@@ -82,9 +82,8 @@ impl Reactor {
         }
         let id = connection.session;
         let token = usize::try_from(id).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
         let fd = connection.stream.as_raw_fd();
-        self.core.registry.register(&mut SourceFd(&fd), Token(token), interest)?;
+        self.core.registry.register(&mut SourceFd(&fd), Token(token), Interest::READABLE)?;
         let hello_timeout = config.hello_timeout_ms;
         let mut session = Box::new(Session::new(connection, peer, refusal, &self.core.shared));
         if hello_timeout > 0 {

@@ -40,7 +40,10 @@ impl Core {
     pub(super) fn client_stalls(&mut self, session: &mut Session) {
         session.stalled_at = session.connection.outbox.progress();
         self.watch(session, Kind::Stall, self.shared.config.client_stall_timeout_ms);
-        // The socket may have had room again before anybody waited for it.
+        // The socket may have had room again before anybody waited for it; registering tells.
+        if let Err(error) = self.await_room(session, true) {
+            tracing::error!(sid = session.id(), %error, "a blocked connection cannot be watched");
+        }
         self.schedule(session);
     }
 

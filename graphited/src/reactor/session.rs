@@ -63,6 +63,9 @@ pub(super) struct Session {
     pub(super) reader: FrameReader,
     /// The socket may have more to read.
     pub(super) readable: bool,
+    /// The socket was full, and the reactor wants to know when it has room. Only then: else each answer that the
+    /// client reads would wake the reactor for nothing.
+    pub(super) awaits_room: bool,
     /// The client has closed its way to us; there may be bytes before that end.
     pub(super) read_closed: bool,
     /// The client will send no more.
@@ -113,6 +116,7 @@ impl Session {
             client: None,
             reader: FrameReader::new(shared.frame_bytes_max()),
             readable: true,
+            awaits_room: false,
             read_closed: false,
             at_end: false,
             is_leaving: false,
