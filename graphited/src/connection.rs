@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub outbox: Outbox,
     /// Whether the reactor wants to know when a commit of this session has become visible.
     awaits_visible: AtomicBool,
+    /// Whether the reactor has something to do as soon as the session's state is back.
+    is_awaited: AtomicBool,
 }
 
 impl Connection {
@@ -41,7 +43,13 @@ impl Connection {
     /// The system's.
     pub(crate) fn new(session: u64, stream: UnixStream) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
-        Ok(Connection { session, stream, outbox: Outbox::default(), awaits_visible: AtomicBool::new(false) })
+        Ok(Connection {
+            session,
+            stream,
+            outbox: Outbox::default(),
+            awaits_visible: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
+        })
     }
 
     /// Who is at the other end.
@@ -77,6 +85,19 @@ impl Connection {
             self.send(events);
         } else {
             events.post(Event::Send { connection: self.clone() });
+        }
+    }
+
+    /// Whether the reactor wants to be woken when the session's state is back.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::SeqCst)
+    }
+
+    /// The reactor wants to be woken when the session's state is back, or does not any more. It has to look for events
+    /// after it asked and before it sleeps.
+    pub(crate) fn await_done(&self, on: bool) {
+        if self.is_awaited.load(Ordering::Relaxed) != on {
+            self.is_awaited.store(on, Ordering::SeqCst);
         }
     }
 

@@ -19,6 +19,7 @@ use nix::sys::stat::{Mode, umask};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::config::{Config, Durability};
+use crate::crew::Crew;
 use crate::events::Events;
 use crate::reactor::{Reactor, WAKER};
 use crate::ready::Ready;
@@ -113,12 +114,11 @@ fn serve(
     }
     let listener = listen::claim(&socket).map_err(|why| Failure::new(exit::CANNOT_CREATE, why))?;
     let shared = Arc::new(Shared::new(config, path.to_owned(), db, Events::new(waker)));
-    let served =
-        Reactor::new(poll, shared.clone(), listener, socket.clone(), signals).and_then(|mut reactor| {
-            tracing::info!(database = ?path, ?socket, pid = std::process::id(), "serving");
-            ready.serving();
-            reactor.run()
-        });
+    let served = Reactor::new(poll, shared.clone(), listener, socket.clone(), signals).and_then(|reactor| {
+        tracing::info!(database = ?path, ?socket, pid = std::process::id(), "serving");
+        ready.serving();
+        Crew::serve(reactor, &shared)
+    });
     for pool in [&shared.admin, &shared.reads, &shared.writes] {
         pool.close();
     }

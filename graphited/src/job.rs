@@ -18,7 +18,7 @@ use graphite_store::Lsn;
 
 use crate::connection::Connection;
 use crate::errors;
-use crate::events::{Done, Event};
+use crate::events::Done;
 use crate::import::ImportWork;
 use crate::interrupt::Interrupt;
 use crate::plans::DecodedRun;
@@ -202,12 +202,12 @@ impl Job {
         if after <= store.visible_lsn() {
             connection.outbox.add_in_order(frame);
             connection.send(&shared.events);
-            shared.events.post(Event::Done(Box::new(done)));
+            shared.events.post_done(done, &connection);
             return;
         }
         let slot = connection.outbox.reserve();
         // The session may go on with its next request while this answer is parked.
-        shared.events.post(Event::Done(Box::new(done)));
+        shared.events.post_done(done, &connection);
         let (leader, shared) = (std::thread::current().id(), shared.clone());
         store.when_visible(after, move |verdict| {
             let frame = match verdict {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `config`, `exit` | settings, exit codes |
 //! | `daemon`, `ownership`, `listen`, `ready` | a life from start to end: whose database it is, where it listens |
-//! | `reactor` | the one thread that accepts, reads, answers what is cheap, and keeps the time |
+//! | `reactor`, `crew` | what accepts, reads, answers what is cheap and keeps the time, and the threads that take turns at it |
 //! | `job`, `import`, `rows`, `workers`, `writers` | what workers do, and how writers take turns |
 //! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers` | what they hand to each other |
 //! | `plans`, `convert`, `encode`, `errors` | between the wire's types and the engine's |
@@ -13,6 +13,7 @@
 pub mod config;
 mod connection;
 mod convert;
+mod crew;
 pub mod daemon;
 mod encode;
 mod errors;

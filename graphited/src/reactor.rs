@@ -5,6 +5,7 @@
 //! 3. A session's requests are executed one after another, in order. Only `ping` and what looks after the daemon
 //!    overtakes.
 //! 4. Without events, deadlines or sessions in the list to be looked at, it sleeps: idle costs nothing.
+//! 5. It moves from thread to thread between two looks at the poll; see [`crate::crew`].
 
 mod accept;
 mod answer;
@@ -21,6 +22,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use graphite_protocol::FrameError;
@@ -29,8 +31,10 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll, Registry, Token};
 use rustc_hash::FxHashMap;
 
+use crate::crew::Left;
 use crate::events::Event;
 use crate::interrupt::Reason;
+use crate::job::Job;
 use crate::shared::{Shared, to_usize};
 use crate::timers::Timers;
 
@@ -59,6 +63,7 @@ pub(crate) struct Reactor {
     sessions: FxHashMap<u64, Box<Session>>,
     core: Core,
     events: Vec<Event>,
+    polled: mio::Events,
 }
 
 /// What the reactor has beside the sessions, so that both can be held at once.
@@ -79,6 +84,10 @@ struct Core {
     phase: Phase,
     last_session: u64,
     out_of_descriptors: bool,
+    /// Threads that wait for the reactor to be left to them.
+    followers: Arc<AtomicUsize>,
+    /// What this thread does itself, once it has left the reactor to a follower.
+    own_job: Option<Box<Job>>,
 }
 
 impl Reactor {
@@ -111,24 +120,31 @@ impl Reactor {
             phase: Phase::Serving,
             last_session: FIRST_SESSION - 1,
             out_of_descriptors: false,
+            followers: Arc::default(),
+            own_job: None,
         };
-        let mut reactor = Reactor { poll, sessions: FxHashMap::default(), core, events: Vec::new() };
+        let polled = mio::Events::with_capacity(256);
+        let mut reactor = Reactor { poll, sessions: FxHashMap::default(), core, events: Vec::new(), polled };
         reactor.note_idle();
         Ok(reactor)
     }
 
-    /// Serves until the daemon is asked to leave, or has been idle for long enough.
+    /// Serves until the daemon is asked to leave, or has been idle for long enough, or until this thread has a job of
+    /// its own and another one has to go on here.
     ///
     /// # Errors
     /// The system's: the reactor cannot go on.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
-        let mut polled = mio::Events::with_capacity(256);
+    pub(crate) fn run(&mut self) -> io::Result<Left> {
         while self.core.phase != Phase::Left {
+            if let Some(job) = self.core.own_job.take() {
+                return Ok(Left::ForJob(job));
+            }
             let timeout = self.timeout();
-            match self.poll.poll(&mut polled, timeout) {
+            match self.poll.poll(&mut self.polled, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
+            let polled = std::mem::replace(&mut self.polled, mio::Events::with_capacity(0));
             for event in &polled {
                 match event.token() {
                     LISTENER => self.accept(),
@@ -137,16 +153,22 @@ impl Reactor {
                     Token(token) => self.socket_moved(token as u64, event),
                 }
             }
+            self.polled = polled;
             self.take_events();
             self.take_deadlines();
             self.look_at_ready();
             self.go_on_leaving();
         }
-        Ok(())
+        Ok(Left::ForGood)
+    }
+
+    /// So many threads wait for the reactor to be left to them, as the counter says.
+    pub(crate) fn has_followers(&mut self, waiting: Arc<AtomicUsize>) {
+        self.core.followers = waiting;
     }
 
     fn timeout(&self) -> Option<std::time::Duration> {
-        if !self.core.ready.is_empty() {
+        if !self.core.ready.is_empty() || self.core.shared.events.is_any() {
             return Some(std::time::Duration::ZERO);
         }
         let next = self.core.timers.next()?;
@@ -236,6 +258,8 @@ impl Reactor {
         }
         if session.state.is_some() && !matches!(session.doing, Doing::Decoding) {
             self.remove(id);
+        } else {
+            session.connection.await_done(true);
         }
     }
 
@@ -296,9 +320,22 @@ impl Core {
         if session.connection.outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
+        if !session.is_free() {
+            let is_over = session.at_end || session.read_closed || session.closing || session.gone;
+            session.connection.await_done(is_over || !session.waiting.is_empty());
+        }
         if session.awaits_room && !session.connection.outbox.is_blocked() && !session.gone {
             // Left as it is it only costs wakes.
             let _ = self.await_room(session, false);
+        }
+    }
+
+    /// Has a job run: by this thread, if another one waits to run the reactor, else by a worker.
+    fn start(&mut self, job: Box<Job>) {
+        if self.own_job.is_none() && self.followers.load(Ordering::SeqCst) > 0 {
+            self.own_job = Some(job);
+        } else {
+            self.shared.start(job);
         }
     }
 

@@ -82,8 +82,15 @@ impl WriterQueue {
 
 impl Drop for WriterTurn {
     fn drop(&mut self) {
-        self.shared.lock().is_busy = false;
-        self.shared.changed.notify_all();
+        let somebody_waits = {
+            let mut queue = self.shared.lock();
+            queue.is_busy = false;
+            !queue.waiting.is_empty()
+        };
+        // Telling nobody would be a system call for each commit.
+        if somebody_waits {
+            self.shared.changed.notify_all();
+        }
     }
 }
 

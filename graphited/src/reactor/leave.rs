@@ -89,6 +89,8 @@ impl Reactor {
                     self.core.dispose(session.connection.session, open);
                 }
                 self.core.schedule(session);
+            } else if !session.is_free() {
+                session.connection.await_done(true);
             }
         }
         if self.sessions.is_empty() {

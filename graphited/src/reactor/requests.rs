@@ -270,13 +270,13 @@ impl Core {
         }
         if !job.needs_turn() {
             session.doing = Doing::Working { interruptible };
-            self.shared.start(job);
+            self.start(job);
             return;
         }
         match self.shared.writers.enter(id, job) {
             Some(job) => {
                 session.doing = Doing::Working { interruptible };
-                self.shared.start(job);
+                self.start(job);
             }
             None => {
                 session.doing = Doing::AwaitsTurn;
@@ -298,6 +298,7 @@ impl Core {
         }
         let had_cursors = !done.state.cursors.is_empty();
         session.doing = Doing::Nothing;
+        session.connection.await_done(false);
         session.transaction = done.transaction;
         session.state = Some(done.state);
         session.last_active = Instant::now();

@@ -6,7 +6,7 @@
 use std::sync::{self, LockResult, PoisonError};
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
+pub(crate) use std::sync::{Arc, MutexGuard, OnceLock};
 
 /// A mutex whose poison is a panic.
 #[derive(Debug, Default)]
@@ -30,13 +30,44 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A condition variable that makes no system call when nobody waits: each commit tells, and seldom does anybody listen.
+///
+/// Nobody is missed, for a waiter counts itself while it holds the lock under which it looked, and whoever tells has
+/// held that lock to change what is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar {
+    condition: sync::Condvar,
+    waiting: AtomicUsize,
+}
+
+impl Condvar {
+    pub(crate) fn new() -> Condvar {
+        Condvar::default()
+    }
+
+    pub(crate) fn notify_one(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.condition.notify_one();
+        }
+    }
+
+    pub(crate) fn notify_all(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.condition.notify_all();
+        }
+    }
+}
+
 /// Waits on a condition, with the poison rule of [`Mutex`].
 pub(crate) fn wait_timeout<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,
     timeout: std::time::Duration,
 ) -> MutexGuard<'a, T> {
-    not_poisoned(condition.wait_timeout(guard, timeout)).0
+    condition.waiting.fetch_add(1, Ordering::SeqCst);
+    let guard = not_poisoned(condition.condition.wait_timeout(guard, timeout)).0;
+    condition.waiting.fetch_sub(1, Ordering::SeqCst);
+    guard
 }
 
 fn not_poisoned<G>(result: LockResult<G>) -> G {
