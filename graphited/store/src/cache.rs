@@ -40,12 +40,37 @@ pub struct PageVersion {
     pub(crate) page: Page,
     pub(crate) lsn: Lsn,
     /// The version before, while somebody may need it.
-    pub(crate) previous: ArcSwapOption<PageVersion>,
+    pub(crate) previous: Previous,
     /// The database file holds these bytes.
     pub(crate) in_file: AtomicBool,
     /// Was looked at since the clock's hand last passed.
     touched: AtomicBool,
     resident: Arc<AtomicUsize>,
+}
+
+/// The link to the version before. A lock, and no cell like those of the table: few ever look behind the newest version,
+/// while a change of a cell has to ask every thread whether it stands on it, and each commit changes some.
+#[derive(Debug, Default)]
+pub(crate) struct Previous(Mutex<Option<Arc<PageVersion>>>);
+
+impl Previous {
+    fn new(version: Option<Arc<PageVersion>>) -> Previous {
+        Previous(Mutex::new(version))
+    }
+
+    pub(crate) fn load(&self) -> Option<Arc<PageVersion>> {
+        self.0.lock().clone()
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
+    fn store(&self, version: Option<Arc<PageVersion>>) {
+        let before = std::mem::replace(&mut *self.0.lock(), version);
+        // It may be the last hand on it; that is not let go under the lock.
+        drop(before);
+    }
 }
 
 impl Drop for PageVersion {
@@ -160,7 +185,7 @@ impl Cache {
         Arc::new(PageVersion {
             lsn: page.lsn(),
             page,
-            previous: ArcSwapOption::empty(),
+            previous: Previous::default(),
             in_file: AtomicBool::new(false),
             touched: AtomicBool::new(true),
             resident: self.resident.clone(),
@@ -217,7 +242,7 @@ impl Cache {
         } else {
             self.forget_chain(number);
         }
-        Arc::get_mut(&mut version).expect("it is published only now").previous = ArcSwapOption::new(previous);
+        Arc::get_mut(&mut version).expect("it is published only now").previous = Previous::new(previous);
         let old = self.table.cell(number).swap(Some(version));
         if old.is_none() {
             self.clock.lock().push_back(number);
@@ -231,7 +256,7 @@ impl Cache {
     fn forget_chain(&self, number: PageNo) {
         let _pruning = self.pruning(number);
         if let Some(last) = &*self.table.cell(number).load() {
-            while let Some(version) = last.previous.load_full() {
+            while let Some(version) = last.previous.load() {
                 self.unlink(last, &version);
             }
         }
@@ -244,7 +269,7 @@ impl Cache {
 
     /// Takes `version` out of the chain, from behind `successor`. Readers that stand on it keep it and its tail.
     pub(crate) fn unlink(&self, successor: &PageVersion, version: &PageVersion) {
-        successor.previous.store(version.previous.load_full());
+        successor.previous.store(version.previous.load());
         self.old_versions.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -295,7 +320,7 @@ impl Cache {
         };
         let guard = cell.load();
         let Some(version) = &*guard else { return Evicted::Gone };
-        let clean = version.in_file.load(Ordering::Acquire) && version.previous.load().is_none();
+        let clean = version.in_file.load(Ordering::Acquire) && version.previous.is_none();
         if number == STATE_PAGE || !clean || version.touched.swap(false, Ordering::Relaxed) {
             return Evicted::Kept;
         }

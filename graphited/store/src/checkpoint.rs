@@ -134,7 +134,7 @@ impl Inner {
             if candidate.lsn <= visible {
                 return Some(candidate);
             }
-            version = candidate.previous.load_full();
+            version = candidate.previous.load();
         }
         None
     }

@@ -50,7 +50,7 @@ impl Snapshot {
     #[cold]
     fn older(&self, newest: &PageRef) -> Result<PageRef> {
         let number = newest.number();
-        let mut version = newest.version().previous.load_full();
+        let mut version = newest.version().previous.load();
         while let Some(candidate) = version {
             if candidate.lsn <= self.lsn() {
                 // Asked after the walk: a pruner that drops what we need says so before it does.
@@ -60,7 +60,7 @@ impl Snapshot {
                     Ok(PageRef::Older(candidate))
                 };
             }
-            version = candidate.previous.load_full();
+            version = candidate.previous.load();
         }
         if self.is_expired() {
             return Err(Error::SnapshotTooOld);

@@ -444,7 +444,7 @@ impl Inner {
     fn prune_page(&self, page: PageNo, present: &mut Present) {
         let _one_at_a_time = self.cache.pruning(page);
         let Some(mut successor) = self.cache.newest(page).as_ref().cloned() else { return };
-        while let Some(version) = successor.previous.load_full() {
+        while let Some(version) = successor.previous.load() {
             if successor.lsn > present.visible {
                 // It comes again when its successor becomes visible.
                 successor = version;
