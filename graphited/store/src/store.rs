@@ -93,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) threads: Threads,
     /// When the last checkpoint ended, and how long it took.
     pub(crate) last_checkpoint: Mutex<Option<(Duration, Duration)>>,
+    /// The redo point that the superblock names.
     pub(crate) redo: AtomicU64,
     pub(crate) closed: AtomicBool,
 }
