@@ -154,12 +154,23 @@ impl Inner {
         Ok(())
     }
 
-    fn sync_file(&self) -> Result<()> {
+    /// Makes what was written to the file durable. One sync at a time, and none after one that failed: the failure of
+    /// a write behind our back is told to one of them only, and the next would say yes to bytes that are lost.
+    pub(crate) fn sync_file(&self) -> Result<()> {
         if self.options.durable {
+            let _whoever_is_told = self.syncing.lock();
+            self.check_poison()?;
             self.file.sync().map_err(|e| self.set_poison(&Error::io("sync", &self.path, &e)))?;
             self.counters.file_syncs.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Writes both copies, with a sync each.
+    fn write_copies(&self, superblock: &mut Superblock) -> Result<()> {
+        let _whoever_is_told = self.syncing.lock();
+        self.check_poison()?;
+        superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))
     }
 
     fn write_superblock(&self, superblock: &mut MutexGuard<'_, Superblock>, point: LogEnd) -> Result<()> {
@@ -167,7 +178,7 @@ impl Inner {
         superblock.redo = point.end;
         superblock.redo_chain = point.chain;
         superblock.state = state.page.clone();
-        superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))?;
+        self.write_copies(superblock)?;
         self.redo.store(point.end.0, Ordering::Relaxed);
         self.cache.written(&state);
         Ok(())
@@ -260,7 +271,7 @@ impl Inner {
         let mut superblock = self.checkpointing.lock();
         let at = self.log.end();
         superblock.clean_end = Some((at.end, at.chain));
-        superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))
+        self.write_copies(&mut superblock)
     }
 }
 

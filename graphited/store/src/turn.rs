@@ -365,11 +365,7 @@ impl Turn<'_> {
             version.in_file.store(true, Ordering::Release);
         }
         write(run_start, &mut run)?;
-        if any && inner.options.durable {
-            inner.file.sync().map_err(|e| inner.set_poison(&Error::io("sync", &inner.path, &e)))?;
-            inner.counters.file_syncs.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
+        if any { inner.sync_file() } else { Ok(()) }
     }
 }
 
