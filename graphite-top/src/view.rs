@@ -177,7 +177,6 @@ mod tests {
             pages_free: 3,
             cache_bytes: 67_108_864,
             cache_bytes_max: 268_435_456,
-            cache_hits: 0,
             cache_misses: 0,
             dirty_pages: 5,
             visible_lsn: 0,

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use graphite_graph::GraphDb;
 use graphite_store::clock::RealClock;
-use graphite_store::disk::RealDisk;
+use graphite_store::disk::{Disk, RealDisk};
 use graphite_store::{Error as StoreError, Store, StoreOptions};
 use mio::{Poll, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::config::{Config, Durability};
 use crate::crew::Crew;
@@ -54,6 +54,18 @@ pub fn run(config: Config, ready: &mut Ready) -> Result<(), Failure> {
     die_on_panic();
     umask(Mode::from_bits_truncate(0o077));
     raise_descriptor_limit();
+    // A file that may not grow any more is an error to be told, and no reason to be killed.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())
+        .map_err(|error| Failure::system("signals", error))?;
+    run_on(Arc::new(RealDisk), config, ready)
+}
+
+/// As [`run`], on a disk of the caller's: for tests of what a failing one does to clients. What concerns the whole
+/// process, such as its end by a panic, is left as it is.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on(disk: Arc<dyn Disk>, config: Config, ready: &mut Ready) -> Result<(), Failure> {
     let Some(given) = &config.db else {
         return Err(Failure::new(exit::USAGE, "which database? Say --db PATH"));
     };
@@ -63,13 +75,13 @@ pub fn run(config: Config, ready: &mut Ready) -> Result<(), Failure> {
     let socket = config.socket.clone().unwrap_or_else(|| ownership::socket_of(&path));
     let socket = std::path::absolute(&socket)
         .map_err(|error| Failure::new(exit::CANNOT_CREATE, format!("{}: {error}", socket.display())))?;
-    let db = open(&path, &config)?;
+    let db = open(disk, &path, &config)?;
     let served = serve(config, &path, socket, db, ready);
     ownership::forget_owner(&path);
     served
 }
 
-fn open(path: &Path, config: &Config) -> Result<GraphDb, Failure> {
+fn open(disk: Arc<dyn Disk>, path: &Path, config: &Config) -> Result<GraphDb, Failure> {
     let options = StoreOptions {
         create: true,
         cache_bytes: to_usize(config.cache_bytes),
@@ -77,16 +89,15 @@ fn open(path: &Path, config: &Config) -> Result<GraphDb, Failure> {
         old_versions_bytes_max: to_usize(config.old_versions_bytes),
         durable: config.durability == Durability::On,
     };
-    let store =
-        Store::open(Arc::new(RealDisk), Arc::new(RealClock::default()), path, options).map_err(|error| {
-            let error = match error {
-                StoreError::InUse { path: used, pid: None } => {
-                    StoreError::InUse { path: used, pid: ownership::owner_of(path) }
-                }
-                other => other,
-            };
-            Failure::new(exit::of_store(&error), error.to_string())
-        })?;
+    let store = Store::open(disk, Arc::new(RealClock::default()), path, options).map_err(|error| {
+        let error = match error {
+            StoreError::InUse { path: used, pid: None } => {
+                StoreError::InUse { path: used, pid: ownership::owner_of(path) }
+            }
+            other => other,
+        };
+        Failure::new(exit::of_store(&error), error.to_string())
+    })?;
     if let Err(error) = ownership::note_owner(path) {
         tracing::warn!(%error, "others will not be told who owns the database");
     }

@@ -1,5 +1,6 @@
 //! `graphited`: the command line, the log, the exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use graphited::config::{self, Config};
@@ -50,12 +51,15 @@ fn start_log(filter: &str) -> Result<(), String> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A log on a full disk is a log that is lost. To complain of it on standard error, where it goes, would panic.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }
 
 fn fail(ready: &mut Ready, code: u8, why: &str) -> ExitCode {
-    eprintln!("graphited: {why}");
+    // The exit code tells too, if nothing can be written.
+    let _ = writeln!(std::io::stderr(), "graphited: {why}");
     ready.failed(why);
     ExitCode::from(code)
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use common::*;
-use graphite_protocol::messages::{Hello, Mode, Ping, Run};
+use graphite_protocol::messages::{Checkpoint, Hello, Mode, Ping, Run};
 use graphite_protocol::{ErrorCode, Pairs, Plan, Step, socket};
 
 /// A second daemon on the same file: what it says, and its exit code.
@@ -333,5 +333,30 @@ fn strangers_are_refused() {
         assert!(said.contains("not-authorised") && said.contains("65534"), "{said}");
     }
     client.hello();
+    daemon.stop();
+}
+
+#[test]
+fn status_tells_when_the_last_checkpoint_was_and_what_was_read_from_the_file() {
+    let mut daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    client.create(1).unwrap();
+    assert_eq!(client.status().checkpoint_at_ms, None);
+    let now = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let before = now();
+    client.call(&Checkpoint {}).unwrap();
+    let status = client.status();
+    let at = status.checkpoint_at_ms.unwrap();
+    // A millisecond may be lost to rounding.
+    assert!((before - 1..=now()).contains(&at), "{at} is not between {before} and {}", now());
+    assert_eq!(status.checkpoints, 1);
+    assert_eq!(client.status().cache_misses, status.cache_misses, "all is in the cache");
+    drop(client);
+    daemon.signal("TERM");
+    daemon.wait();
+    daemon.child = start_at(&daemon.db, &[]);
+    let mut client = daemon.client();
+    assert_eq!(client.count(), 1);
+    assert!(client.status().cache_misses > 0);
     daemon.stop();
 }

@@ -184,7 +184,28 @@ impl Daemon {
     /// # Panics
     /// If it does not.
     pub fn start(db: &Path, args: &[&str]) -> Daemon {
-        let mut child = Command::new(program("graphited"))
+        Daemon::spawn(db, args).wait_until_ready()
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn wait_until_ready(mut self) -> Daemon {
+        let mut line = String::new();
+        let out = self.child.stdout.take().expect("its output is piped, and was not read yet");
+        BufReader::new(out).read_line(&mut line).expect("it says something");
+        assert_eq!(line.trim(), "READY", "the daemon of {} does not serve", self.db.display());
+        self
+    }
+
+    /// Starts one and waits for nothing.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn spawn(db: &Path, args: &[&str]) -> Daemon {
+        let child = Command::new(program("graphited"))
             .arg("--db")
             .arg(db)
             .args(["--ready-fd", "1"])
@@ -194,10 +215,6 @@ impl Daemon {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the daemon starts");
-        let mut line = String::new();
-        let out = child.stdout.take().expect("its output is piped");
-        BufReader::new(out).read_line(&mut line).expect("it says something");
-        assert_eq!(line.trim(), "READY", "the daemon of {} does not serve", db.display());
         Daemon { child, db: db.to_owned() }
     }
 
@@ -266,7 +283,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn properties(pairs: &[(String, Value)]) -> String {
+/// Properties as [`Contents`] has them.
+pub fn properties(pairs: &[(String, Value)]) -> String {
     let mut pairs: Vec<String> =
         pairs.iter().map(|(key, value)| format!("{key:?}: {}", shown(value))).collect();
     pairs.sort_unstable();

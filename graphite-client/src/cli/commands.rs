@@ -1,6 +1,7 @@
 //! The commands that ask one question.
 
 use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use graphite_client::messages::Durability;
@@ -11,9 +12,6 @@ use super::failure::{Failure, Outcome};
 use super::node_arg::NodeArg;
 use super::output::{Format, RowSet, Screen, write_rows};
 use super::show::{bytes, count, elapsed, number};
-
-/// Reads below which their share that found the page says nothing.
-const CACHE_READS_MIN: u64 = 1000;
 
 /// How rows are shown.
 #[derive(Clone, Copy, Debug, Args)]
@@ -146,7 +144,7 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
                 "graphited {}, process {}, up {}",
                 status.version,
                 status.pid,
-                elapsed(std::time::Duration::from_millis(status.uptime_ms))
+                elapsed(Duration::from_millis(status.uptime_ms))
             ),
         ),
         (
@@ -175,7 +173,16 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
                 bytes(status.wal_used_bytes)
             ),
         ),
-        ("cache", cache(status)),
+        (
+            "cache",
+            format!(
+                "{} of {}, {} read from the file",
+                bytes(status.cache_bytes),
+                bytes(status.cache_bytes_max),
+                count(status.cache_misses, "page")
+            ),
+        ),
+        ("checkpoints", checkpoints(status)),
         (
             "commits",
             format!(
@@ -202,13 +209,11 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn cache(status: &StatusReply) -> String {
-    let size = format!("{} of {}", bytes(status.cache_bytes), bytes(status.cache_bytes_max));
-    let reads = status.cache_hits.saturating_add(status.cache_misses);
-    if reads < CACHE_READS_MIN {
-        return size;
-    }
-    format!("{size}, {:.1}% of reads found there", status.cache_hits as f64 * 100.0 / reads as f64)
+fn checkpoints(status: &StatusReply) -> String {
+    let made = number(status.checkpoints);
+    let Some(at) = status.checkpoint_at_ms else { return made };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{made}, the last {} ago", elapsed(now.saturating_sub(Duration::from_millis(at))))
 }
 
 /// A flat struct as one row.

@@ -258,3 +258,23 @@ fn a_refused_batch_leaves_nothing() {
     let (empty, _) = importer.nodes(b"a", 2, NodeBatch::default()).unwrap();
     assert_eq!(empty.count(), 0);
 }
+
+/// A crash in the middle of the end of an import leaves all of its ledger or nothing.
+#[test]
+fn the_end_of_an_import_of_many_batches_is_one_commit() {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let imported = Imported::Nodes { first: NodeSlot(0), count: 0 };
+    for part in 0..5 {
+        let mut turn = db.store().turn().unwrap();
+        (part * 5_000..(part + 1) * 5_000)
+            .for_each(|batch| graphite_graph::ledger::record(&mut turn, b"long", batch, imported).unwrap());
+        turn.commit().unwrap();
+    }
+    let importer = importer(&db);
+    assert_eq!(importer.status(b"long", 24_999).unwrap(), Some(imported));
+    let before = db.store().status().commits;
+    importer.end(b"long").unwrap();
+    assert_eq!(db.store().status().commits, before + 1);
+    assert!((0..25_000).all(|batch| importer.status(b"long", batch).unwrap().is_none()));
+}

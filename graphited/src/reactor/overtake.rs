@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use graphite_protocol::message::{Body, write_error, write_response};
 use graphite_protocol::messages::{
@@ -261,7 +261,6 @@ fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusRep
         pages_free: u64::from(store.pages_free),
         cache_bytes: store.cache_bytes as u64,
         cache_bytes_max: store.cache_bytes_max as u64,
-        cache_hits: 0,
         cache_misses: store.page_reads,
         dirty_pages: store.pages_dirty as u64,
         visible_lsn: store.visible.0,
@@ -269,7 +268,7 @@ fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusRep
         durable_lsn: store.visible.0,
         horizon_lsn: store.oldest_reader.map_or(store.visible.0, |oldest| oldest.0.min(store.visible.0)),
         checkpoint_lsn: store.redo.0,
-        checkpoint_at_ms: None,
+        checkpoint_at_ms: store.last_checkpoint.map(|(ago, _)| ms_since_1970(ago)),
         checkpoints: store.checkpoints,
         commits: store.commits,
         aborts: shared.counters.aborts.load(Ordering::Relaxed),
@@ -277,6 +276,12 @@ fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusRep
         syncs: store.log_syncs,
         statements: shared.counters.statements.load(Ordering::Relaxed),
     })
+}
+
+/// The system's time so long ago.
+fn ms_since_1970(ago: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn checkpoint(shared: &Shared) -> Result<CheckpointReply, WireError> {

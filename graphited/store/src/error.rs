@@ -24,7 +24,9 @@ pub enum Error {
         message: String,
     },
     /// There is no room for a change; nothing was changed.
-    #[error("no space left for {what}; nothing was changed. Free some space on the disk and try again")]
+    #[error(
+        "no space left for {what}; nothing was changed. Free some space on the disk, or raise the limit of what may be used of it, and try again"
+    )]
     DiskFull {
         /// What needed the room: "the database file", "the log".
         what: &'static str,
@@ -135,12 +137,18 @@ impl Error {
         Error::Io { doing, path: path.into(), kind: error.kind(), message: error.to_string() }
     }
 
-    /// Whether the error is the disk saying that it is full.
+    /// Whether the error is the disk saying that it is full, or the system that the user or the process may have no
+    /// more of it.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::DiskFull { .. })
             || matches!(
                 self,
-                Error::Io { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. }
+                Error::Io {
+                    kind: io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::FileTooLarge,
+                    ..
+                }
             )
     }
 

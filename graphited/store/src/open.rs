@@ -121,6 +121,7 @@ fn build(
         redo: AtomicU64::new(superblock.redo.0),
         checkpointing: Mutex::new(superblock),
         parked: Mutex::default(),
+        syncing: Mutex::default(),
         visible_changed: Condvar::new(),
         threads: Threads::default(),
         last_checkpoint: Mutex::default(),

@@ -89,10 +89,13 @@ pub(crate) struct Inner {
     pub(crate) applier: Mutex<Applier>,
     pub(crate) checkpointing: Mutex<Superblock>,
     pub(crate) parked: Mutex<BTreeMap<Lsn, Vec<Parked>>>,
+    /// Held during a sync of the file, until its failure has poisoned the database.
+    pub(crate) syncing: Mutex<()>,
     pub(crate) visible_changed: Condvar,
     pub(crate) threads: Threads,
     /// When the last checkpoint ended, and how long it took.
     pub(crate) last_checkpoint: Mutex<Option<(Duration, Duration)>>,
+    /// The redo point that the superblock names.
     pub(crate) redo: AtomicU64,
     pub(crate) closed: AtomicBool,
 }

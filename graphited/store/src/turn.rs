@@ -11,8 +11,10 @@
 //!    published, and what is published at or below `applied` is whole.
 //! 4. The first change of a page after the redo point is logged whole; later ones as deltas to the version before.
 //! 5. A bulk turn's new pages are written to the file and synced before the group that links them is appended. They
-//!    carry the redo point as their LSN, so that their first later change is logged whole (rule 4), and they are
-//!    always pages that were never used, so that no record in the log speaks of them.
+//!    carry as their LSN the redo point that the superblock names, which no recovery begins before: so their first
+//!    later change is logged whole (rule 4) in this life and in every later one. The redo point of a checkpoint under
+//!    way would not do, for a crash takes it back. And they are always pages that were never used, so that no record in
+//!    the log speaks of them.
 
 use std::ops::Deref;
 
@@ -290,10 +292,12 @@ impl Turn<'_> {
         let start = self.inner.log.end().end;
         let lsn = Lsn(start.0 + group.padded_len());
         self.inner.log.segments.prepare(start, lsn)?;
+        let durable_redo = Lsn(self.inner.redo.load(Ordering::Relaxed));
+        debug_assert!(durable_redo <= redo);
         for (_, copy) in &mut copies {
             let fresh_bulk = bulk && copy.base.is_none() && copy.version.page.kind() != PageKind::Bitmap;
             let version = unshared(&mut copy.version);
-            version.lsn = if fresh_bulk { redo } else { lsn };
+            version.lsn = if fresh_bulk { durable_redo } else { lsn };
             version.page.set_lsn(version.lsn);
         }
         if bulk {
@@ -361,11 +365,7 @@ impl Turn<'_> {
             version.in_file.store(true, Ordering::Release);
         }
         write(run_start, &mut run)?;
-        if any && inner.options.durable {
-            inner.file.sync().map_err(|e| inner.set_poison(&Error::io("sync", &inner.path, &e)))?;
-            inner.counters.file_syncs.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
+        if any { inner.sync_file() } else { Ok(()) }
     }
 }
 

@@ -63,9 +63,8 @@ message! { reply "a status",
         pub cache_bytes: u64 = 0,
         /// Bytes that they may take.
         pub cache_bytes_max: u64 = 0,
-        /// Reads of pages that were in the cache.
-        pub cache_hits: u64 = 0,
-        /// Reads of pages that were not.
+        /// Pages that had to be read from the file, for they were not in the cache. Reads that found theirs are not
+        /// counted: that would cost the fastest of them more than it tells.
         pub cache_misses: u64 = 0,
         /// Changed pages that the next checkpoint writes.
         pub dirty_pages: u64 = 0,

@@ -5,13 +5,14 @@
 //! 2. `durable <= end`; bytes between the two are in the buffer or on their way to the disk.
 //! 3. Whoever holds `flusher` writes and syncs, and does it for everybody: all that was appended until it takes the
 //!    buffer goes out with one sync per segment.
-//! 4. After the first failed write or sync nothing is written any more (the caller poisons the database).
+//! 4. After the first failed write or sync nothing is written any more: whoever comes to flush next gets the same error,
+//!    even before the caller has poisoned the database. What stood behind the hole would else count as durable.
 
 use super::group::{GroupBuilder, GroupKind};
 use super::segments::Segments;
-use crate::Result;
 use crate::page::Lsn;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::{Error, Result};
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -24,8 +25,16 @@ pub(crate) struct Log {
     pub(crate) flushes: AtomicU64,
     // Held for moments: an append or the taking of the buffer.
     tail: Mutex<Tail>,
-    // Held during a write and its sync. Guards the buffer that is not the tail's.
-    flusher: Mutex<Vec<u8>>,
+    // Held during a write and its sync.
+    flusher: Mutex<Flusher>,
+}
+
+#[derive(Debug, Default)]
+struct Flusher {
+    /// The buffer that is not the tail's.
+    spare: Vec<u8>,
+    /// The first failure.
+    failed: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -66,7 +75,7 @@ impl Log {
             durable: AtomicU64::new(at.end.0),
             flushes: AtomicU64::new(0),
             tail: Mutex::new(tail),
-            flusher: Mutex::new(Vec::new()),
+            flusher: Mutex::default(),
         }
     }
 
@@ -122,23 +131,62 @@ impl Log {
         Some(self.flush_with(self.flusher.try_lock()?))
     }
 
-    fn flush_with(&self, mut spare: crate::sync::MutexGuard<'_, Vec<u8>>) -> Result<Lsn> {
+    fn flush_with(&self, mut flusher: MutexGuard<'_, Flusher>) -> Result<Lsn> {
+        if let Some(error) = &flusher.failed {
+            return Err(error.clone());
+        }
         let (start, end) = {
             let mut tail = self.tail.lock();
-            std::mem::swap(&mut tail.buffer, &mut spare);
+            std::mem::swap(&mut tail.buffer, &mut flusher.spare);
             let start = tail.start;
             tail.start = tail.end;
             (start, tail.end)
         };
         if start < end {
-            self.segments.write(start, &spare)?;
-            self.segments.sync(start, end)?;
+            let written = self.segments.write(start, &flusher.spare);
+            if let Err(error) = written.and_then(|()| self.segments.sync(start, end)) {
+                flusher.failed = Some(error.clone());
+                return Err(error);
+            }
             self.flushes.fetch_add(1, Ordering::Relaxed);
             self.durable.store(end.0, Ordering::Release);
         }
-        spare.clear();
+        flusher.spare.clear();
         // One huge group should not pin its memory for ever.
-        spare.shrink_to(1 << 20);
+        flusher.spare.shrink_to(1 << 20);
         Ok(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::{Disk, Fault, OpKind, SimDisk};
+    use crate::page::DatabaseId;
+    use crate::sync::Arc;
+
+    /// Who waited for the flusher while its flush failed comes next, perhaps before anybody has poisoned the database.
+    #[test]
+    fn after_a_failed_flush_nothing_is_written_behind_the_hole() {
+        for kind in [OpKind::Write, OpKind::Sync] {
+            let disk = SimDisk::new();
+            disk.create_dir(Path::new("/wal")).unwrap();
+            let segments =
+                Segments::new(Arc::new(disk.clone()), "/wal".into(), DatabaseId(1), 64 << 10, true);
+            segments.prepare(Lsn(0), Lsn(1)).unwrap();
+            let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
+            let append = || log.append(GroupBuilder::new(Vec::new()), GroupKind::Commit);
+            append();
+            let durable = log.flush().unwrap();
+            append();
+            disk.inject(Fault::on(kind));
+            assert!(log.flush().is_err());
+            append();
+            assert!(log.flush().is_err(), "the groups before it are not on the disk");
+            assert!(log.try_flush().is_some_and(|result| result.is_err()));
+            assert_eq!(log.durable(), durable);
+        }
     }
 }
