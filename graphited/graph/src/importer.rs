@@ -70,7 +70,7 @@ impl Importer {
         let first = self.db.lease_edge_range(count)?;
         let imported = Imported::Edges { first, count };
         let done = self.db.bulk(|turn, spaces| {
-            import::add_edges(turn, spaces, first, rows)?;
+            import::add_edges(turn, spaces, first, rows, turn.bulk_changes_max())?;
             ledger::record(turn, import, batch, imported)
         });
         self.db.end_edge_range(first);

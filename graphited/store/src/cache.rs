@@ -3,7 +3,8 @@
 //! Invariants:
 //! 1. A published version never changes, so readers take no latch: they load the cell and look.
 //! 2. Only the applier installs, at most one version of a page at a time, and only over a version that it holds.
-//! 3. A cell becomes empty only by eviction (its single version is in the file); it is filled from the file only
+//! 3. A cell becomes empty only by eviction (its single version is in the file), or when its page was freed and is
+//!    used anew past the cache, where nobody can see it until that is published; it is filled from the file only
 //!    under the page's stripe lock, under which eviction happens too. So a load never brings back a version that is
 //!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
 //!    page is used anew.
@@ -16,6 +17,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
 
 use arc_swap::{ArcSwapOption, Guard};
+use rustc_hash::FxHashSet;
 
 use crate::Result;
 use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
@@ -225,6 +227,20 @@ impl Cache {
         if !in_file {
             self.dirty.lock().insert(number);
         }
+    }
+
+    /// Forgets pages that were freed and are used anew without being installed: the file alone has them.
+    pub(crate) fn discard(&self, pages: FxHashSet<PageNo>) {
+        if pages.is_empty() {
+            return;
+        }
+        for &number in &pages {
+            self.forget_chain(number);
+            let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
+            debug_assert!(!self.dirty.lock().contains(&number), "it would be written over what is there now");
+            self.table.cell(number).store(None);
+        }
+        self.clock.lock().retain(|number| !pages.contains(number));
     }
 
     /// A freed page is used anew: nobody can see what hangs here any more.

@@ -168,7 +168,7 @@ impl Inner {
         superblock.redo_chain = point.chain;
         superblock.state = state.page.clone();
         superblock.write(&*self.file, &self.path, self.options.durable).map_err(|e| self.set_poison(&e))?;
-        self.redo.store(point.end.0, Ordering::Relaxed);
+        self.redo.store(point.end.0, Ordering::Release);
         self.cache.written(&state);
         Ok(())
     }

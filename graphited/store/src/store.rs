@@ -349,7 +349,7 @@ impl Inner {
         Ok(PageRef::Newest(self.cache.newest_or_load(number, || self.read_page(number))?))
     }
 
-    fn read_page(&self, number: PageNo) -> Result<crate::Page> {
+    pub(crate) fn read_page(&self, number: PageNo) -> Result<crate::Page> {
         self.counters.page_reads.fetch_add(1, Ordering::Relaxed);
         let mut raw = RawPage::default();
         self.file.read_at(&mut raw.0[..], number.offset()).map_err(|error| {
