@@ -64,6 +64,7 @@ impl ImportWork {
             }
             ImportWork::Nodes(params) => {
                 let batch: ImportNodes = decode(&params)?;
+                drop(params);
                 batch.nodes.check()?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
@@ -74,6 +75,7 @@ impl ImportWork {
             }
             ImportWork::Edges(params) => {
                 let batch: ImportEdges = decode(&params)?;
+                drop(params);
                 batch.edges.check()?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);

@@ -161,8 +161,17 @@ pub fn add_nodes<W: PageWriter>(
     add_to_counter(w, state::NODE_COUNT, rows as i64)
 }
 
-/// Writes a batch of edges into the fresh slots from `first` on, and into the adjacency of their ends. Of the pages
-/// that are there already about `changes_max` are changed, and if they would be more, adjacency moves to new ones.
+/// What a batch may change of what is there already.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangesMax {
+    /// Pages.
+    pub pages: usize,
+    /// Bytes in these, which go into the log.
+    pub bytes: u64,
+}
+
+/// Writes a batch of edges into the fresh slots from `first` on, and into the adjacency of their ends. If that would
+/// change more than `changes_max`, adjacency moves to new pages.
 ///
 /// # Errors
 /// `NodeNotFound` for an end that does not exist; of the store, and the limits of values and degrees. The turn then
@@ -172,7 +181,7 @@ pub fn add_edges<W: PageWriter>(
     spaces: &mut Spaces,
     first: EdgeSlot,
     mut batch: EdgeBatch,
-    changes_max: usize,
+    changes_max: ChangesMax,
 ) -> Result<()> {
     let rows = batch.starts.len();
     check_columns(&mut batch.columns, rows)?;

@@ -9,7 +9,7 @@
 //!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
 //!    page is used anew.
 //! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
-//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`.
+//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`, and those reserved.
 //!
 //! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it.
 
@@ -53,6 +53,19 @@ pub struct PageVersion {
 impl Drop for PageVersion {
     fn drop(&mut self) {
         self.resident.fetch_sub(VERSION_BYTES, Ordering::Relaxed);
+    }
+}
+
+/// Memory that counts as the cache's while this lives.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    resident: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.resident.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -167,6 +180,12 @@ impl Cache {
             touched: AtomicBool::new(true),
             resident: self.resident.clone(),
         })
+    }
+
+    /// Has memory that something else is about to take count as the cache's, until the guard is dropped.
+    pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
+        self.resident.fetch_add(bytes, Ordering::Relaxed);
+        Reservation { resident: self.resident.clone(), bytes }
     }
 
     /// The newest version, if it is in memory.

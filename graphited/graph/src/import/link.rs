@@ -12,18 +12,18 @@
 //!
 //! The choice is made before anything is changed, from what the node records say.
 
-use graphite_store::{PageNo, PageReader, PageWriter};
+use graphite_store::{PAGE_BYTES, PageNo, PageReader, PageWriter};
 use rustc_hash::FxHashSet;
 
-use super::EdgeBatch;
-use crate::adjacency::{Entry, Key, Owner, Relocation, Side};
+use super::{ChangesMax, EdgeBatch};
+use crate::adjacency::{ENTRY_BYTES, Entry, Key, Owner, Relocation, Side};
 use crate::apply::{Spaces, change_side};
 use crate::nodes::{self, NODES_PER_PAGE, NodeReader, NodeRecord};
 use crate::{EdgeSlot, Error, NodeId, NodeSlot, Result, TypeId};
 
 /// Pages besides adjacency and node table that a batch may change: maps, directories, and those that were not full.
 const OTHER_PAGES: usize = 64;
-/// About the entries of a hub's leaf, which is not always full.
+/// Entries of a hub's leaf, if it is no fuller than most.
 const LEAF_ENTRIES: u32 = 400;
 
 /// One edge as seen from one end, packed so that whole numbers compare as (node, type, neighbour, edge) do.
@@ -99,7 +99,7 @@ pub(super) fn link<W: PageWriter>(
     spaces: &mut Spaces,
     first: EdgeSlot,
     batch: &EdgeBatch,
-    changes_max: usize,
+    changes_max: ChangesMax,
 ) -> Result<()> {
     if batch.types.iter().any(|type_| type_.0 > u32::from(u16::MAX)) {
         return Err(Error::TooMany { what: "edge types", max: u64::from(u16::MAX) });
@@ -125,11 +125,11 @@ pub(super) fn link<W: PageWriter>(
 fn pages_to_leave<R: PageReader>(
     r: &R,
     mut halves: Halves<'_>,
-    changes_max: usize,
+    changes_max: ChangesMax,
 ) -> Result<Option<FxHashSet<PageNo>>> {
     let mut reader = NodeReader::new(r);
     let mut pages = FxHashSet::default();
-    let mut others = OTHER_PAGES;
+    let (mut hub_pages, mut hub_bytes, mut table_pages) = (0, 0, 0);
     let mut table_page = None;
     while let Some(id) = halves.next() {
         let record = reader.read(id.slot())?.filter(|record| record.generation == id.generation());
@@ -137,8 +137,11 @@ fn pages_to_leave<R: PageReader>(
         for (side, added) in [Side::Out, Side::In].into_iter().zip(halves.take(id)) {
             match side_of(&record, side) {
                 (Some(location), degree) if location.is_tree() && !added.is_empty() => {
-                    let leaves = (degree / LEAF_ENTRIES) as usize + 1;
-                    others += leaves.min(added.len()) + 2;
+                    let leaves = (degree.div_ceil(LEAF_ENTRIES) as usize).min(added.len());
+                    let inner = usize::from(degree > LEAF_ENTRIES);
+                    hub_pages += leaves + inner;
+                    let all = u64::from(degree) * ENTRY_BYTES as u64;
+                    hub_bytes += all.min((leaves * PAGE_BYTES) as u64) + (inner * PAGE_BYTES / 8) as u64;
                 }
                 (Some(location), _) if !location.is_tree() && !added.is_empty() => {
                     pages.insert(location.page);
@@ -147,10 +150,13 @@ fn pages_to_leave<R: PageReader>(
             }
         }
         let page = Some(id.slot().0 / NODES_PER_PAGE as u64);
-        others += usize::from(page != table_page);
+        table_pages += usize::from(page != table_page);
         table_page = page;
     }
-    Ok((pages.len() + others > changes_max).then_some(pages))
+    let whole_pages = pages.len() + table_pages + OTHER_PAGES;
+    let is_too_much = whole_pages + hub_pages > changes_max.pages
+        || (whole_pages * PAGE_BYTES) as u64 + hub_bytes > changes_max.bytes;
+    Ok(is_too_much.then_some(pages))
 }
 
 fn link_in_place<W: PageWriter>(w: &mut W, spaces: &mut Spaces, mut halves: Halves<'_>) -> Result<()> {

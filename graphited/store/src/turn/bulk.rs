@@ -6,9 +6,10 @@
 //!    was.
 //! 2. They carry the redo point as their LSN, so that their first later change is logged whole, and they are pages
 //!    that were never used, or clean ones (see `allocator`): no record that recovery reads speaks of them.
-//! 3. Memory is bounded whatever the load: at most [`StoreOptions::bulk_new_bytes_max`] of new pages are held, for
-//!    past that the oldest are *spilled* into the file, and read back if they are changed again; and at most
-//!    [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied.
+//! 3. Memory is bounded whatever the load, and part of the cache's: at most [`StoreOptions::bulk_new_bytes_max`] of
+//!    new pages are held, for past that the oldest are *spilled* into the file, and read back if they are changed
+//!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied; and room
+//!    for the group is reserved in the cache before anything is changed.
 //! 4. What was spilled is not in the cache: what that may have of an earlier life of the page is discarded before the
 //!    turn is published, and nobody could look at it since the page was freed.
 
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use super::{Copy, Turn, unshared};
+use crate::cache::Reservation;
 use crate::checkpoint::Pace;
 use crate::page::{PAGE_BYTES, PageNo};
 use crate::store::{Store, StoreOptions};
@@ -30,7 +32,6 @@ const UNCLEAN_SHARE: u32 = 8;
 const UNCLEAN_PAGES_MIN: u32 = 1024;
 
 /// What a bulk turn keeps besides.
-#[derive(Default)]
 pub(super) struct Bulk {
     /// New pages that are held, the oldest first; may name some that were freed again.
     new: VecDeque<PageNo>,
@@ -42,18 +43,19 @@ pub(super) struct Bulk {
     pub(super) changed: usize,
     /// Something was written and is not synced.
     unsynced: bool,
+    /// For the group.
+    _reservation: Reservation,
 }
 
 impl StoreOptions {
-    /// Bytes of existing pages that one bulk turn may change.
+    /// Bytes of existing pages that one bulk turn may change. Each is held twice, before and after.
     pub fn bulk_changes_bytes_max(&self) -> u64 {
-        // Each is held twice, before and after.
-        self.transaction_bytes_max().min(self.cache_bytes as u64 / 4)
+        self.cache_bytes as u64 / 8 * 3
     }
 
     /// Bytes of new pages that a bulk turn holds.
     pub fn bulk_new_bytes_max(&self) -> u64 {
-        self.cache_bytes as u64 / 4
+        self.cache_bytes as u64 / 8
     }
 }
 
@@ -72,7 +74,17 @@ impl Store {
             self.inner.checkpoint(Pace::Fast)?;
             turn = self.turn()?;
         }
-        turn.bulk = Some(Bulk::default());
+        let options = &self.inner.options;
+        let group_bytes = options.transaction_bytes_max().min(options.cache_bytes as u64 / 4);
+        turn.bulk = Some(Bulk {
+            new: VecDeque::new(),
+            spilled: FxHashSet::default(),
+            reused: FxHashSet::default(),
+            changed: 0,
+            unsynced: false,
+            _reservation: self.inner.cache.reserve(usize::try_from(group_bytes).unwrap_or(0)),
+        });
+        self.inner.cache.evict();
         Ok(turn)
     }
 }
