@@ -29,7 +29,7 @@ use crate::{Error, Result};
 const RUN_PAGES_MAX: usize = 64;
 /// Least share of all pages that are free and not clean for which a bulk turn is preceded by a checkpoint.
 const UNCLEAN_SHARE: u32 = 8;
-const UNCLEAN_PAGES_MIN: u32 = 1024;
+const UNCLEAN_PAGES_MIN: u32 = 128;
 
 /// What a bulk turn keeps besides.
 pub(super) struct Bulk {
