@@ -17,6 +17,10 @@ use graphite_store::{Lsn, PageReader};
 use crate::shared::Shared;
 use crate::{convert, errors};
 
+/// Bytes of batches that are asked for.
+const BATCH_BYTES_MIN: u64 = 2 << 20;
+const BATCH_BYTES_MAX: u64 = 12 << 20;
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum ImportWork {
@@ -56,7 +60,11 @@ impl ImportWork {
             frame
         };
         Ok(match self {
-            ImportWork::Begin(begin) => (frame(&begin_import(&pin, &begin)?), pin.lsn()),
+            ImportWork::Begin(begin) => {
+                let next = begin_import(&pin, &begin)?;
+                let batch_bytes = batch_bytes(shared.config.cache_bytes);
+                (frame(&ImportBeginReply { next, batch_bytes }), pin.lsn())
+            }
             ImportWork::Status(status) => {
                 let found = graph(ledger::status(&pin, status.import.as_bytes(), status.batch))?;
                 let ids = found.map(ids).unwrap_or_default();
@@ -64,6 +72,7 @@ impl ImportWork {
             }
             ImportWork::Nodes(params) => {
                 let batch: ImportNodes = decode(&params)?;
+                drop(params);
                 batch.nodes.check()?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
@@ -74,6 +83,7 @@ impl ImportWork {
             }
             ImportWork::Edges(params) => {
                 let batch: ImportEdges = decode(&params)?;
+                drop(params);
                 batch.edges.check()?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
@@ -108,13 +118,20 @@ impl<T: Wire> WriteReply for T {
     }
 }
 
-fn begin_import<R: PageReader>(pages: &R, begin: &ImportBegin) -> Result<ImportBeginReply> {
+/// What the columns of a batch should not pass. While one is applied the next is received, and what is decoded and
+/// sorted of the first takes about five times its bytes: that has to fit beside the cache. Longer ones are better, for
+/// each may concern all adjacency, as long as the cache can hold what they change.
+fn batch_bytes(cache_bytes: u64) -> u64 {
+    (BATCH_BYTES_MIN + cache_bytes / 16).min(BATCH_BYTES_MAX)
+}
+
+fn begin_import<R: PageReader>(pages: &R, begin: &ImportBegin) -> Result<u64> {
     let next = next_batch(pages, &begin.import)?;
     if next > 0 && !begin.resume {
         let message = "an import of this name has begun already; resume it, or pick another name";
         return Err(WireError::new(ErrorCode::ImportExists, message));
     }
-    Ok(ImportBeginReply { next })
+    Ok(next)
 }
 
 /// The first batch that has not arrived. They arrive in order, so it is found by halving.

@@ -1,5 +1,7 @@
 //! `graphited`: the command line, the log, the exit code.
 
+mod allocator;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -10,6 +12,7 @@ use graphited::ready::Ready;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    allocator::settle();
     let matches = match config::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

@@ -1,17 +1,17 @@
 //! Importing: batches of nodes and edges that go into pages without a write set.
 //!
 //! A batch gets a contiguous range of fresh slots, so that its records, its properties and its ledger entry are
-//! written in order; adjacency is sorted and merged once for each node that the batch touches, both sides together.
-//! One batch is one turn, hence one atomic group, which also holds its entry in the ledger (`ledger.rs`).
+//! written in order; adjacency is sorted and merged once for each node that the batch touches (`link`). One batch is one turn, hence one atomic group, which also holds its entry in the ledger (`ledger.rs`).
 //!
 //! Invariants:
 //! 1. Nothing of a batch is kept unless all of it is: whoever owns the turn drops it after an error.
 //! 2. Slots of a batch are fresh, so their generation is [`FRESH_GENERATION`], and ids follow from the first slot.
 
+mod link;
+
 use graphite_store::PageWriter;
 
-use crate::adjacency::{Entry, Key, Owner, Side};
-use crate::apply::{Spaces, add_to_counter, change_side, new_node};
+use crate::apply::{Spaces, add_to_counter, new_node};
 use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
 use crate::nodes::{self, NODES_PER_PAGE, NodeRecord};
 use crate::properties::{self, write_properties};
@@ -161,7 +161,17 @@ pub fn add_nodes<W: PageWriter>(
     add_to_counter(w, state::NODE_COUNT, rows as i64)
 }
 
-/// Writes a batch of edges into the fresh slots from `first` on, and into the adjacency of their ends.
+/// What a batch may change of what is there already.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangesMax {
+    /// Pages.
+    pub pages: usize,
+    /// Bytes in these, which go into the log.
+    pub bytes: u64,
+}
+
+/// Writes a batch of edges into the fresh slots from `first` on, and into the adjacency of their ends. If that would
+/// change more than `changes_max`, adjacency moves to new pages.
 ///
 /// # Errors
 /// `NodeNotFound` for an end that does not exist; of the store, and the limits of values and degrees. The turn then
@@ -171,6 +181,7 @@ pub fn add_edges<W: PageWriter>(
     spaces: &mut Spaces,
     first: EdgeSlot,
     mut batch: EdgeBatch,
+    changes_max: ChangesMax,
 ) -> Result<()> {
     let rows = batch.starts.len();
     check_columns(&mut batch.columns, rows)?;
@@ -203,82 +214,8 @@ pub fn add_edges<W: PageWriter>(
         }
     }
     edges::put_edges(w, at, &records)?;
-    link(w, spaces, first, &batch)?;
+    // Nobody needs the values any more, and linking needs room.
+    batch.columns = Vec::new();
+    link::link(w, spaces, first, &batch, changes_max)?;
     add_to_counter(w, state::EDGE_COUNT, rows as i64)
-}
-
-/// One edge as seen from one end, packed so that whole numbers compare as (node, type, neighbour, edge) do.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Half {
-    /// Slot of the node above 16 bits of generation.
-    node: u64,
-    /// 16 bits of type above the slot of the neighbour.
-    type_and_neighbour: u64,
-    edge: u64,
-}
-
-const SLOT_BITS: u32 = 48;
-const GENERATION_BITS: u32 = 64 - SLOT_BITS;
-
-impl Half {
-    fn new(node: NodeId, type_: TypeId, neighbour: NodeId, edge: EdgeSlot) -> Half {
-        Half {
-            node: node.slot().0 << GENERATION_BITS | u64::from(node.generation()),
-            type_and_neighbour: u64::from(type_.0) << SLOT_BITS | neighbour.slot().0,
-            edge: edge.0,
-        }
-    }
-
-    fn node(self) -> NodeId {
-        NodeId::new(NodeSlot(self.node >> GENERATION_BITS), (self.node & 0xffff) as u16)
-    }
-
-    fn key(self) -> Key {
-        let neighbour = NodeSlot(self.type_and_neighbour & ((1 << SLOT_BITS) - 1));
-        (
-            TypeId((self.type_and_neighbour >> SLOT_BITS) as u32),
-            Entry { neighbour, edge: EdgeSlot(self.edge) },
-        )
-    }
-}
-
-/// The halves of one node at the front of a sorted list, as keys.
-fn take_node(halves: &mut &[Half], node: u64, keys: &mut Vec<Key>) {
-    let count = halves.iter().take_while(|half| half.node == node).count();
-    let (mine, rest) = halves.split_at(count);
-    keys.clear();
-    keys.extend(mine.iter().map(|half| half.key()));
-    *halves = rest;
-}
-
-fn link<W: PageWriter>(w: &mut W, spaces: &mut Spaces, first: EdgeSlot, batch: &EdgeBatch) -> Result<()> {
-    if batch.types.iter().any(|type_| type_.0 > u32::from(u16::MAX)) {
-        return Err(Error::TooMany { what: "edge types", max: u64::from(u16::MAX) });
-    }
-    let rows = || {
-        let slots = (first.0..).map(EdgeSlot);
-        batch.starts.iter().zip(&batch.ends).zip(&batch.types).zip(slots)
-    };
-    let mut out: Vec<Half> =
-        rows().map(|(((&start, &end), &type_), edge)| Half::new(start, type_, end, edge)).collect();
-    let mut in_: Vec<Half> =
-        rows().map(|(((&start, &end), &type_), edge)| Half::new(end, type_, start, edge)).collect();
-    out.sort_unstable();
-    in_.sort_unstable();
-    let (mut out, mut in_) = (out.as_slice(), in_.as_slice());
-    let mut keys = Vec::new();
-    while let Some(next) = [out.first(), in_.first()].into_iter().flatten().min_by_key(|half| half.node) {
-        let (node, id) = (next.node, next.node());
-        let slot = id.slot();
-        let record = nodes::read_node(w, slot)?.filter(|record| record.generation == id.generation());
-        let mut record = record.ok_or(Error::NodeNotFound(id))?;
-        for (side, halves) in [(Side::Out, &mut out), (Side::In, &mut in_)] {
-            take_node(halves, node, &mut keys);
-            if !keys.is_empty() {
-                change_side(w, spaces, &mut record, Owner { slot, side }, &[], &keys)?;
-            }
-        }
-        nodes::put_node(w, slot, &record)?;
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use graphite_store::Lsn;
 
 use crate::db::GraphDb;
-use crate::import::{self, EdgeBatch, Imported, NodeBatch};
+use crate::import::{self, ChangesMax, EdgeBatch, Imported, NodeBatch};
 use crate::ledger;
 use crate::writer::WriterTurn;
 use crate::{Error, Result};
@@ -70,7 +70,8 @@ impl Importer {
         let first = self.db.lease_edge_range(count)?;
         let imported = Imported::Edges { first, count };
         let done = self.db.bulk(|turn, spaces| {
-            import::add_edges(turn, spaces, first, rows)?;
+            let changes_max = ChangesMax { pages: turn.bulk_changes_max(), bytes: turn.bytes_max() };
+            import::add_edges(turn, spaces, first, rows, changes_max)?;
             ledger::record(turn, import, batch, imported)
         });
         self.db.end_edge_range(first);

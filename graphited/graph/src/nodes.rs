@@ -172,6 +172,14 @@ pub fn put_nodes<W: PageWriter>(w: &mut W, first: NodeSlot, records: &[NodeRecor
     table::put_run::<Nodes, W>(w, first, records)
 }
 
+/// Moves the table's page number `page` (see [`node_pages`]) to a new page of the file.
+///
+/// # Errors
+/// What the store says; [`Error::Corrupt`] if directory and table page contradict each other.
+pub fn move_node_page<W: PageWriter>(w: &mut W, page: u64) -> Result<()> {
+    table::move_page::<Nodes, W>(w, page)
+}
+
 /// Frees the slot of a node. Its next user has the next generation; at generation 32767 the slot is retired.
 ///
 /// # Errors

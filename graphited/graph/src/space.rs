@@ -157,6 +157,54 @@ impl SpaceMap {
         Ok(Location { page, slot })
     }
 
+    /// Adds a record to `last`, or to a new page that then is `last`: so that of the pages that were there before
+    /// none changes. The last one is to be closed by [`SpaceMap::end_append`].
+    ///
+    /// # Errors
+    /// As [`SpaceMap::find`].
+    pub fn append<W: PageWriter>(
+        &mut self,
+        w: &mut W,
+        bytes: &[u8],
+        last: &mut Option<PageNo>,
+    ) -> Result<Location> {
+        if let Some(page) = *last
+            && let Some(slot) = record::insert(w.page_mut(page)?, bytes)
+        {
+            return Ok(Location { page, slot });
+        }
+        self.end_append(w, last)?;
+        let page = self.make_page(w)?;
+        *last = Some(page);
+        let slot = record::insert(w.page_mut(page)?, bytes)
+            .ok_or(Error::Corrupt { page, why: "a record fits no page" })?;
+        Ok(Location { page, slot })
+    }
+
+    /// Lets the map know how much room the page has that was filled last.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn end_append<W: PageWriter>(&mut self, w: &mut W, last: &mut Option<PageNo>) -> Result<()> {
+        let Some(page) = last.take() else { return Ok(()) };
+        let room = record::room(&*w.page_of(page, self.kind)?);
+        self.set_class(w, page, map::class_of_room(room))
+    }
+
+    /// Frees a page all of whose `records` are elsewhere by now, without a look at them one by one.
+    ///
+    /// # Errors
+    /// What the store says; [`Error::Corrupt`] if the page has another number of records.
+    pub fn drop_page<W: PageWriter>(&mut self, w: &mut W, page: PageNo, records: usize) -> Result<()> {
+        let found = record::slots(&*w.page_of(page, self.kind)?).count();
+        if found != records || map::class(w, self.root, page)? == 0 {
+            return Err(Error::Corrupt { page, why: "it is left while there are records in it" });
+        }
+        self.open.retain(|(open, _)| *open != page);
+        map::set_class(w, self.root, page, 0)?;
+        Ok(w.free(page)?)
+    }
+
     /// Replaces a record: where it is if there is room, else it moves, not far if possible. Notes what is to be
     /// noted.
     ///

@@ -366,7 +366,7 @@ pub(crate) fn find_open<T: Table, R: PageReader>(r: &R, from: u64) -> Result<u64
 mod change;
 mod check;
 mod reader;
-pub(crate) use change::{free_slot, put_run};
+pub(crate) use change::{free_slot, move_page, put_run};
 pub(crate) use check::check;
 pub(crate) use reader::TableReader;
 

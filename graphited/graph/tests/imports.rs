@@ -5,7 +5,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Model, ModelEdge, ModelNode, assert_shows, open, settle, try_open};
+use common::{
+    CACHE_BYTES, Model, ModelEdge, ModelNode, TINY_CACHE_BYTES, assert_shows, open, settle, try_open_with,
+};
 use graphite_graph::import::{Column, EdgeBatch, FRESH_GENERATION, Imported, NodeBatch};
 use graphite_graph::{
     Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View,
@@ -78,14 +80,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Batches of edges between imported nodes and nodes of a transaction, few enough nodes that they get parallel
-    /// edges, loops and hubs.
+    /// edges, loops and hubs. With a tiny cache adjacency moves in every batch, else it changes in place.
     #[test]
     fn imports_do_what_the_model_does(
+        cache_bytes in prop_oneof![Just(CACHE_BYTES), Just(TINY_CACHE_BYTES)],
         batches in proptest::collection::vec(
             proptest::collection::vec((0usize..14, 0u32..3, 0usize..14, any::<Option<i64>>()), 0..500), 1..5),
     ) {
         let disk = SimDisk::new();
-        let db = open(&disk);
+        let db = try_open_with(&disk, cache_bytes).unwrap();
         let sets = names(&db);
         let mut model = Model::default();
         let mut tx = db.begin().unwrap();
@@ -135,6 +138,17 @@ proptest! {
 /// import is sent again from the start, and ends up as if nothing had happened.
 #[test]
 fn an_interrupted_import_resumes() {
+    interrupt(CACHE_BYTES);
+}
+
+/// The same where every batch of edges moves the adjacency of those before it.
+#[test]
+fn an_interrupted_import_that_moves_adjacency_resumes() {
+    interrupt(TINY_CACHE_BYTES);
+}
+
+fn interrupt(cache_bytes: usize) {
+    let open = |disk: &SimDisk| try_open_with(disk, cache_bytes);
     fn run(db: &GraphDb, sets: [LabelSetId; 2]) -> Result<(Imported, Vec<Imported>), Error> {
         let importer = db.import(db.try_writer_turn()?);
         let (nodes, _) = importer.nodes("импорт".as_bytes(), 0, some_nodes(sets, 300))?;
@@ -155,24 +169,24 @@ fn an_interrupted_import_resumes() {
     }
 
     let prepared = SimDisk::new();
-    let db = open(&prepared);
+    let db = open(&prepared).unwrap();
     let sets = names(&db);
     settle(&db);
     drop(db);
     let whole = prepared.fork();
     let before = whole.ops();
-    run(&open(&whole), sets).unwrap();
+    run(&open(&whole).unwrap(), sets).unwrap();
     let ops = whole.ops() - before;
     assert!(ops > 10, "{ops} operations");
     let (mut resumed, mut fresh) = (0, 0);
     for op in (0..ops).step_by((ops as usize / 25).max(1)) {
         let disk = prepared.fork();
         disk.crash_after(disk.ops() + op, LastOp::NotApplied);
-        if let Ok(db) = try_open(&disk) {
+        if let Ok(db) = open(&disk) {
             assert!(run(&db, sets).is_err() || !disk.is_dead());
         }
         let disk = disk.power_cut(Outcome::Random(op));
-        let db = open(&disk);
+        let db = open(&disk).unwrap();
         let report = db.check().unwrap();
         assert_eq!(report.problems, Vec::<String>::new(), "after operation {op}");
         assert!(report.nodes == 0 || report.nodes == 300);
@@ -277,4 +291,67 @@ fn the_end_of_an_import_of_many_batches_is_one_commit() {
     importer.end(b"long").unwrap();
     assert_eq!(db.store().status().commits, before + 1);
     assert!((0..25_000).all(|batch| importer.status(b"long", batch).unwrap().is_none()));
+}
+
+/// Nodes of random degree, some of them hubs, and edges in random order: what touches most pages with every batch.
+fn random_edges(nodes: Imported, rows: usize, seed: &mut u64) -> EdgeBatch {
+    let mut next = move |below: u64| {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*seed >> 33) % below
+    };
+    let mut node = || {
+        let span = [nodes.count(), nodes.count(), nodes.count() / 16, 8][next(4) as usize];
+        nodes.node(next(span)).unwrap()
+    };
+    EdgeBatch {
+        starts: (0..rows).map(|_| node()).collect(),
+        ends: (0..rows).map(|_| node()).collect(),
+        types: vec![TypeId(0); rows],
+        columns: vec![Column {
+            key: KeyId(0),
+            values: (0..rows).map(|row| Value::Int(row as i64)).collect(),
+        }],
+    }
+}
+
+/// Counts what each batch reads and writes: about each page once, however random the edges, while the cache holds a
+/// small part of the graph.
+#[test]
+fn an_import_far_larger_than_the_cache_reads_and_writes_each_page_about_once_a_batch() {
+    const NODES: usize = 20_000;
+    const ROWS: usize = 10_000;
+    const BATCHES: u64 = 8;
+    let db = try_open_with(&SimDisk::new(), TINY_CACHE_BYTES).unwrap();
+    let sets = names(&db);
+    let importer = importer(&db);
+    let (nodes, _) = importer.nodes(b"a", 0, some_nodes(sets, NODES)).unwrap();
+    settle(&db);
+    let mut seed = 1;
+    for batch in 1..=BATCHES {
+        let before = db.store().status();
+        let (_, lsn) = importer.edges(b"a", batch, random_edges(nodes, ROWS, &mut seed)).unwrap();
+        db.store().wait_visible(lsn).unwrap();
+        let after = db.store().status();
+        let used = u64::from(after.pages - after.pages_free);
+        let (read, written) = (after.page_reads - before.page_reads, after.page_writes - before.page_writes);
+        assert!(read <= used * 3 / 2, "batch {batch} read {read} pages of {used}");
+        assert!(written <= used * 3 / 2, "batch {batch} wrote {written} pages of {used}");
+        let logged = after.log_bytes - before.log_bytes;
+        assert!(logged < TINY_CACHE_BYTES as u64 / 4, "batch {batch} logged {logged} bytes");
+        let cached = after.cache_bytes as u64;
+        assert!(cached <= TINY_CACHE_BYTES as u64 * 5 / 4, "{cached} bytes in the cache after batch {batch}");
+    }
+    let status = db.store().status();
+    assert!(
+        status.file_bytes > 8 * TINY_CACHE_BYTES as u64,
+        "{} bytes are no large graph",
+        status.file_bytes
+    );
+    // What moves leaves room that later batches use: no more than what moved last, and what moved before it.
+    assert!(status.pages_free < status.pages / 2, "{} of {} pages are free", status.pages_free, status.pages);
+    let report = db.check().unwrap();
+    assert_eq!((report.nodes, report.edges), (NODES as u64, BATCHES * ROWS as u64));
+    assert_eq!(report.problems, Vec::<String>::new());
+    let lost = u64::from(status.pages) - u64::from(status.pages_free) - report.pages.len() as u64;
+    assert!(lost < 8, "{lost} pages are used by nobody");
 }

@@ -9,8 +9,10 @@
 //!    content, and no crash can bring it back.
 //! 2. Lowest first, so that files stay compact and their tails empty.
 //! 3. What a dropped turn took or freed is as it was.
+//! 4. A page is *clean* once no record of the log, from the redo point of the last finished checkpoint on, speaks of
+//!    it: so a bulk turn may write it past the log. It is, when the commit that freed it is at or below that point.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::Result;
 use crate::page::{Lsn, PAGE_BODY_BYTES, PageKind, PageNo};
@@ -36,8 +38,12 @@ pub(crate) fn is_bitmap(page: PageNo) -> bool {
 
 #[derive(Debug, Default)]
 pub(crate) struct Allocator {
-    /// May be given out at once.
-    free: BTreeSet<PageNo>,
+    /// May be given out at once, and are clean.
+    clean: BTreeSet<PageNo>,
+    /// May be given out at once; clean when the redo point has passed this.
+    logged: BTreeMap<PageNo, Lsn>,
+    /// The same in the order in which they came, which is about that of LSNs; an entry counts if `logged` has it too.
+    cooling: VecDeque<(Lsn, PageNo)>,
     /// Freed by the commit with this LSN; ascending.
     waiting: VecDeque<(Lsn, PageNo)>,
     page_count: u32,
@@ -46,23 +52,30 @@ pub(crate) struct Allocator {
 }
 
 impl Allocator {
-    /// Reads the bitmaps. After recovery nobody reads old states, so all free pages may be given out.
-    pub(crate) fn load<R: PageReader>(reader: &R, file_pages: u32) -> Result<Allocator> {
+    /// Reads the bitmaps as they are at `at`. After recovery nobody reads old states, so all free pages may be given
+    /// out; but the log that was replayed may speak of any of them.
+    pub(crate) fn load<R: PageReader>(reader: &R, at: Lsn, file_pages: u32) -> Result<Allocator> {
         let page_count = u32::try_from(reader.state(STATE_PAGE_COUNT)?)
             .map_err(|_| crate::Error::body(crate::STATE_PAGE, "its page count is impossible"))?;
-        let mut free = BTreeSet::new();
+        let mut allocator = Allocator { page_count, reserved: file_pages, ..Allocator::default() };
         let mut first = 0;
         while first < page_count {
             let bitmap = reader.page_of(PageNo(first + BITMAP_PLACE), PageKind::Bitmap)?;
             for page in first..page_count.min(first.saturating_add(PAGES_PER_BITMAP)) {
                 let (_, byte, mask) = bit_of(PageNo(page));
                 if bitmap.body()[byte] & mask == 0 {
-                    free.insert(PageNo(page));
+                    allocator.insert_logged(at, PageNo(page));
                 }
             }
             first = first.saturating_add(PAGES_PER_BITMAP);
         }
-        Ok(Allocator { free, waiting: VecDeque::new(), page_count, reserved: file_pages })
+        Ok(allocator)
+    }
+
+    /// A free page that the log may speak of up to `lsn`.
+    fn insert_logged(&mut self, lsn: Lsn, page: PageNo) {
+        self.logged.insert(page, lsn);
+        self.cooling.push_back((lsn, page));
     }
 
     pub(crate) fn page_count(&self) -> u32 {
@@ -70,22 +83,46 @@ impl Allocator {
     }
 
     pub(crate) fn free_count(&self) -> u32 {
-        u32::try_from(self.free.len() + self.waiting.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.clean.len() + self.logged.len() + self.waiting.len()).unwrap_or(u32::MAX)
     }
 
-    /// Lets the pages go that were freed at or below `horizon`.
-    pub(crate) fn release(&mut self, horizon: Lsn) {
+    /// Free pages that a bulk turn cannot have before the next checkpoint.
+    pub(crate) fn unclean_count(&self) -> u32 {
+        u32::try_from(self.logged.len() + self.waiting.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Lets the pages go that were freed at or below `horizon`, and calls clean those freed at or below `redo`.
+    pub(crate) fn release(&mut self, horizon: Lsn, redo: Lsn) {
         while let Some(&(lsn, page)) = self.waiting.front()
             && lsn <= horizon
         {
             self.waiting.pop_front();
-            self.free.insert(page);
+            self.insert_logged(lsn, page);
+        }
+        while let Some(&(lsn, page)) = self.cooling.front()
+            && lsn <= redo
+        {
+            self.cooling.pop_front();
+            // It may have been taken and freed again since.
+            if self.logged.get(&page) == Some(&lsn) {
+                self.logged.remove(&page);
+                self.clean.insert(page);
+            }
         }
     }
 
     /// A free page, if there is one.
     pub(crate) fn take_free(&mut self) -> Option<PageNo> {
-        self.free.pop_first()
+        let logged = self.logged.first_key_value().map(|(&page, _)| page);
+        if self.clean.first().copied().is_some_and(|clean| logged.is_none_or(|logged| clean < logged)) {
+            return self.clean.pop_first();
+        }
+        self.logged.pop_first().map(|(page, _)| page)
+    }
+
+    /// A free page that is clean, if there is one.
+    pub(crate) fn take_clean(&mut self) -> Option<PageNo> {
+        self.clean.pop_first()
     }
 
     /// The next page that was never used.
@@ -95,10 +132,10 @@ impl Allocator {
         page
     }
 
-    /// A turn was dropped: `taken` come back, and the count is what it was.
-    pub(crate) fn undo(&mut self, taken: impl Iterator<Item = PageNo>, page_count: u32) {
+    /// A turn was dropped while the log ended at `at`: `taken` come back, and the count is what it was.
+    pub(crate) fn undo(&mut self, taken: impl Iterator<Item = PageNo>, page_count: u32, at: Lsn) {
         self.page_count = page_count;
-        self.free.extend(taken.filter(|page| page.0 < page_count));
+        taken.filter(|page| page.0 < page_count).for_each(|page| self.insert_logged(at, page));
     }
 
     /// A turn was committed at `lsn`, and freed these.
@@ -106,8 +143,8 @@ impl Allocator {
         self.waiting.extend(pages.map(|page| (lsn, page)));
     }
 
-    /// A turn allocated and freed this page itself: nobody ever saw it.
-    pub(crate) fn unused(&mut self, page: PageNo) {
-        self.free.insert(page);
+    /// A turn allocated and freed this page itself, and was committed at `lsn`: nobody ever saw it.
+    pub(crate) fn unused(&mut self, lsn: Lsn, page: PageNo) {
+        self.insert_logged(lsn, page);
     }
 }

@@ -3,12 +3,13 @@
 //! Invariants:
 //! 1. A published version never changes, so readers take no latch: they load the cell and look.
 //! 2. Only the applier installs, at most one version of a page at a time, and only over a version that it holds.
-//! 3. A cell becomes empty only by eviction (its single version is in the file); it is filled from the file only
+//! 3. A cell becomes empty only by eviction (its single version is in the file), or when its page was freed and is
+//!    used anew past the cache, where nobody can see it until that is published; it is filled from the file only
 //!    under the page's stripe lock, under which eviction happens too. So a load never brings back a version that is
 //!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
 //!    page is used anew.
 //! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
-//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`.
+//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`, and those reserved.
 //!
 //! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it.
 
@@ -16,6 +17,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
 
 use arc_swap::{ArcSwapOption, Guard};
+use rustc_hash::FxHashSet;
 
 use crate::Result;
 use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
@@ -76,6 +78,19 @@ impl Previous {
 impl Drop for PageVersion {
     fn drop(&mut self) {
         self.resident.fetch_sub(VERSION_BYTES, Ordering::Relaxed);
+    }
+}
+
+/// Memory that counts as the cache's while this lives.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    resident: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.resident.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -192,6 +207,12 @@ impl Cache {
         })
     }
 
+    /// Has memory that something else is about to take count as the cache's, until the guard is dropped.
+    pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
+        self.resident.fetch_add(bytes, Ordering::Relaxed);
+        Reservation { resident: self.resident.clone(), bytes }
+    }
+
     /// The newest version, if it is in memory.
     #[inline]
     pub(crate) fn newest(&self, number: PageNo) -> Guard<Option<Arc<PageVersion>>> {
@@ -250,6 +271,20 @@ impl Cache {
         if !in_file {
             self.dirty.lock().insert(number);
         }
+    }
+
+    /// Forgets pages that were freed and are used anew without being installed: the file alone has them.
+    pub(crate) fn discard(&self, pages: FxHashSet<PageNo>) {
+        if pages.is_empty() {
+            return;
+        }
+        for &number in &pages {
+            self.forget_chain(number);
+            let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
+            debug_assert!(!self.dirty.lock().contains(&number), "it would be written over what is there now");
+            self.table.cell(number).store(None);
+        }
+        self.clock.lock().retain(|number| !pages.contains(number));
     }
 
     /// A freed page is used anew: nobody can see what hangs here any more.

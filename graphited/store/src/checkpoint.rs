@@ -179,7 +179,7 @@ impl Inner {
         superblock.redo_chain = point.chain;
         superblock.state = state.page.clone();
         self.write_copies(superblock)?;
-        self.redo.store(point.end.0, Ordering::Relaxed);
+        self.redo.store(point.end.0, Ordering::Release);
         self.cache.written(&state);
         Ok(())
     }

@@ -136,7 +136,7 @@ impl Inner {
         let everything = Snapshot::new(self.clone(), self.readers.register_applied());
         let len = self.file.len().map_err(|e| Error::io("read", &self.path, &e))?;
         let file_pages = u32::try_from(len / PAGE_BYTES as u64).unwrap_or(u32::MAX);
-        self.applier.lock().allocator = Allocator::load(&everything, file_pages)?;
+        self.applier.lock().allocator = Allocator::load(&everything, everything.lsn(), file_pages)?;
         let mut superblock = self.checkpointing.lock();
         superblock.epoch += 1;
         superblock.clean_end = None;

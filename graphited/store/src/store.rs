@@ -327,6 +327,11 @@ pub(crate) fn poisoned(first: &Error) -> Error {
 }
 
 impl Inner {
+    /// The redo point that the superblock names, and so no recovery begins before it.
+    pub(crate) fn durable_redo(&self) -> Lsn {
+        Lsn(self.redo.load(Ordering::Acquire))
+    }
+
     pub(crate) fn check_poison(&self) -> Result<()> {
         match self.poison.get() {
             Some(error) => Err(poisoned(error)),
@@ -352,7 +357,7 @@ impl Inner {
         Ok(PageRef::Newest(self.cache.newest_or_load(number, || self.read_page(number))?))
     }
 
-    fn read_page(&self, number: PageNo) -> Result<crate::Page> {
+    pub(crate) fn read_page(&self, number: PageNo) -> Result<crate::Page> {
         self.counters.page_reads.fetch_add(1, Ordering::Relaxed);
         let mut raw = RawPage::default();
         self.file.read_at(&mut raw.0[..], number.offset()).map_err(|error| {

@@ -10,16 +10,15 @@
 //! 3. Copies are installed, then `applied` is raised, then the group is appended. So what can become durable is
 //!    published, and what is published at or below `applied` is whole.
 //! 4. The first change of a page after the redo point is logged whole; later ones as deltas to the version before.
-//! 5. A bulk turn's new pages are written to the file and synced before the group that links them is appended. They
-//!    carry as their LSN the redo point that the superblock names, which no recovery begins before: so their first
-//!    later change is logged whole (rule 4) in this life and in every later one. The redo point of a checkpoint under
-//!    way would not do, for a crash takes it back. And they are always pages that were never used, so that no record in
-//!    the log speaks of them.
+//! 5. A bulk turn's new pages bypass the log; see `bulk`.
+
+mod bulk;
 
 use std::ops::Deref;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::bulk::Bulk;
 use crate::allocator::{STATE_PAGE_COUNT, bit_of, is_bitmap};
 use crate::cache::{PageRef, PageVersion};
 use crate::checkpoint::Pace;
@@ -28,13 +27,12 @@ use crate::pager::{PageReader, PageWriter};
 use crate::store::{Applier, Inner, Store};
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::wal::group::{GroupBuilder, GroupKind};
+use crate::wal::log::BUFFER_BYTES_KEPT;
 use crate::{Error, Result};
 
 /// The file grows by at least this many pages at a time, so that few commits have to wait for it.
 const GROWTH_PAGES_MIN: u32 = 64;
 const GROWTH_PAGES_MAX: u32 = 1024;
-/// Pages written with one call when a bulk turn ends.
-const RUN_PAGES_MAX: usize = 64;
 
 /// Exclusive access to all pages, to change them. See the module's head.
 pub struct Turn<'a> {
@@ -44,7 +42,8 @@ pub struct Turn<'a> {
     taken: Vec<PageNo>,
     freed: Vec<PageNo>,
     page_count_before: u32,
-    bulk: bool,
+    /// Present in a bulk turn.
+    bulk: Option<Bulk>,
     done: bool,
 }
 
@@ -55,12 +54,21 @@ struct Copy {
     base: Option<Arc<PageVersion>>,
 }
 
+impl Copy {
+    /// Whether, in a bulk turn, it goes past the log. A bitmap does not, for it may be changed by the next turn.
+    fn is_fresh(&self) -> bool {
+        self.base.is_none() && self.version.page.kind() != PageKind::Bitmap
+    }
+}
+
 /// A page as a turn sees it: its own copy, or the newest version.
 pub enum TurnRef<'a> {
     /// Changed in this turn.
     Own(&'a Page),
     /// As it was.
     Shared(PageRef),
+    /// New in this turn, and read back from the file.
+    Spilled(Page),
 }
 
 impl Deref for TurnRef<'_> {
@@ -71,6 +79,7 @@ impl Deref for TurnRef<'_> {
         match self {
             TurnRef::Own(page) => page,
             TurnRef::Shared(page) => page,
+            TurnRef::Spilled(page) => page,
         }
     }
 }
@@ -96,7 +105,7 @@ impl Store {
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        applier.allocator.release(self.inner.readers.horizon());
+        applier.allocator.release(self.inner.readers.horizon(), self.inner.durable_redo());
         let page_count_before = applier.allocator.page_count();
         Ok(Turn {
             inner: &self.inner,
@@ -105,19 +114,9 @@ impl Store {
             taken: Vec::new(),
             freed: Vec::new(),
             page_count_before,
-            bulk: false,
+            bulk: None,
             done: false,
         })
-    }
-
-    /// A turn whose new pages go straight to the file instead of into the log: for large loads.
-    ///
-    /// # Errors
-    /// As [`Store::turn`].
-    pub fn turn_bulk(&self) -> Result<Turn<'_>> {
-        let mut turn = self.turn()?;
-        turn.bulk = true;
-        Ok(turn)
     }
 }
 
@@ -131,6 +130,7 @@ impl PageReader for Turn<'_> {
     fn page(&self, number: PageNo) -> Result<TurnRef<'_>> {
         match self.copies.get(&number) {
             Some(copy) => Ok(TurnRef::Own(&copy.version.page)),
+            None if self.is_spilled(number) => Ok(TurnRef::Spilled(self.inner.read_page(number)?)),
             None => Ok(TurnRef::Shared(self.inner.newest(number)?)),
         }
     }
@@ -138,11 +138,14 @@ impl PageReader for Turn<'_> {
 
 impl PageWriter for Turn<'_> {
     fn page_mut(&mut self, number: PageNo) -> Result<&mut Page> {
-        if !self.copies.contains_key(&number) {
+        if self.is_spilled(number) {
+            self.unspill(number)?;
+        } else if !self.copies.contains_key(&number) {
             self.check_size()?;
             let base = self.inner.newest(number)?.version().clone();
             let version = self.inner.cache.make_version(base.page.clone());
             self.copies.insert(number, Copy { version, base: Some(base) });
+            self.count_changed();
         }
         let copy = self.copies.get_mut(&number).expect("it was there or was just put there");
         Ok(&mut unshared(&mut copy.version).page)
@@ -150,7 +153,9 @@ impl PageWriter for Turn<'_> {
 
     fn allocate(&mut self, kind: PageKind) -> Result<PageNo> {
         self.check_size()?;
-        let free = if self.bulk { None } else { self.applier.allocator.take_free() };
+        self.spill_if_many()?;
+        let allocator = &mut self.applier.allocator;
+        let free = if self.bulk.is_some() { allocator.take_clean() } else { allocator.take_free() };
         let number = match free {
             Some(number) => number,
             None => self.allocate_fresh()?,
@@ -158,6 +163,7 @@ impl PageWriter for Turn<'_> {
         self.taken.push(number);
         self.set_bit(number, true)?;
         self.copy_new(number, kind);
+        self.note_new(number, free.is_some());
         Ok(number)
     }
 
@@ -165,6 +171,7 @@ impl PageWriter for Turn<'_> {
         debug_assert!(number.0 > 1 && !is_bitmap(number));
         self.set_bit(number, false)?;
         self.copies.remove(&number);
+        self.forget_spilled(number);
         self.freed.push(number);
         Ok(())
     }
@@ -181,9 +188,11 @@ impl Turn<'_> {
     }
 
     fn check_size(&self) -> Result<()> {
-        let bytes = (self.copies.len() as u64 + 1) * PAGE_BYTES as u64;
-        // A bulk turn's new pages do not burden the log, only the cache.
-        let max = if self.bulk { self.inner.options.cache_bytes as u64 / 2 } else { self.bytes_max() };
+        let (pages, max) = match &self.bulk {
+            Some(bulk) => (bulk.changed, self.inner.options.bulk_changes_bytes_max()),
+            None => (self.copies.len(), self.bytes_max()),
+        };
+        let bytes = (pages as u64 + 1) * PAGE_BYTES as u64;
         if bytes > max { Err(Error::TooLarge { bytes, max }) } else { Ok(()) }
     }
 
@@ -207,6 +216,7 @@ impl Turn<'_> {
                 continue;
             }
             self.copy_new(number, PageKind::Bitmap);
+            self.count_changed();
             for page in number.0 - 2..=number.0 {
                 self.set_bit(PageNo(page), true)?;
             }
@@ -267,10 +277,10 @@ impl Turn<'_> {
         copies.sort_unstable_by_key(|(number, _)| *number);
         let mut group = GroupBuilder::new(std::mem::take(&mut self.applier.buffer));
         let redo = self.applier.redo;
-        let bulk = self.bulk;
+        let bulk = self.bulk.is_some();
         // What is not changed after all is not published.
         copies.retain(|(_, copy)| match &copy.base {
-            None if bulk && copy.version.page.kind() != PageKind::Bitmap => true,
+            None if bulk && copy.is_fresh() => true,
             Some(base) if base.lsn > redo => group.delta(&base.page, &copy.version.page),
             Some(base)
                 if base.page.body() == copy.version.page.body()
@@ -292,22 +302,22 @@ impl Turn<'_> {
         let start = self.inner.log.end().end;
         let lsn = Lsn(start.0 + group.padded_len());
         self.inner.log.segments.prepare(start, lsn)?;
-        let durable_redo = Lsn(self.inner.redo.load(Ordering::Relaxed));
+        let durable_redo = self.inner.durable_redo();
         debug_assert!(durable_redo <= redo);
         for (_, copy) in &mut copies {
-            let fresh_bulk = bulk && copy.base.is_none() && copy.version.page.kind() != PageKind::Bitmap;
+            let past_log = bulk && copy.is_fresh();
             let version = unshared(&mut copy.version);
-            version.lsn = if fresh_bulk { durable_redo } else { lsn };
+            version.lsn = if past_log { durable_redo } else { lsn };
             version.page.set_lsn(version.lsn);
         }
-        if bulk {
-            self.write_bulk(&mut copies)?;
-        }
+        self.write_and_sync_bulk(&mut copies)?;
         self.publish(copies, lsn);
         self.inner.counters.log_bytes.fetch_add(group.padded_len(), Ordering::Relaxed);
         self.inner.counters.commits.fetch_add(1, Ordering::Relaxed);
-        let (appended, buffer) = self.inner.log.append(group, GroupKind::Commit);
+        let (appended, mut buffer) = self.inner.log.append(group, GroupKind::Commit);
         assert_eq!(appended, lsn, "only the applier appends");
+        buffer.clear();
+        buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.applier.buffer = buffer;
         self.done = true;
         self.inner.wake_threads();
@@ -315,6 +325,7 @@ impl Turn<'_> {
     }
 
     fn publish(&mut self, copies: Vec<(PageNo, Copy)>, lsn: Lsn) {
+        self.discard_spilled();
         let mut superseded = Vec::with_capacity(copies.len());
         for (number, copy) in copies {
             if copy.base.is_some() {
@@ -329,43 +340,8 @@ impl Turn<'_> {
         let taken: FxHashSet<PageNo> = self.taken.iter().copied().collect();
         let freed = std::mem::take(&mut self.freed);
         let (own, others): (Vec<_>, Vec<_>) = freed.into_iter().partition(|page| taken.contains(page));
-        own.into_iter().for_each(|page| self.applier.allocator.unused(page));
+        own.into_iter().for_each(|page| self.applier.allocator.unused(lsn, page));
         self.applier.allocator.freed(lsn, others.into_iter());
-    }
-
-    /// Writes the new pages of a bulk turn to the file, run by run, and syncs.
-    fn write_bulk(&self, copies: &mut [(PageNo, Copy)]) -> Result<()> {
-        let mut run: Vec<u8> = Vec::with_capacity(RUN_PAGES_MAX * PAGE_BYTES);
-        let mut run_start = PageNo(0);
-        let mut any = false;
-        let inner = self.inner;
-        let write = |start: PageNo, run: &mut Vec<u8>| -> Result<()> {
-            if !run.is_empty() {
-                inner.counters.page_writes.fetch_add((run.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
-                inner
-                    .file
-                    .write_at(run, start.offset())
-                    .map_err(|e| inner.set_poison(&Error::io("write", &inner.path, &e)))?;
-                run.clear();
-            }
-            Ok(())
-        };
-        for (number, copy) in copies {
-            let version = unshared(&mut copy.version);
-            if copy.base.is_some() || version.page.kind() == PageKind::Bitmap {
-                continue;
-            }
-            any = true;
-            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
-            if !goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES {
-                write(run_start, &mut run)?;
-                run_start = *number;
-            }
-            run.extend_from_slice(version.page.seal());
-            version.in_file.store(true, Ordering::Release);
-        }
-        write(run_start, &mut run)?;
-        if any { inner.sync_file() } else { Ok(()) }
     }
 }
 
@@ -374,7 +350,8 @@ impl Drop for Turn<'_> {
         if !self.done {
             let taken = std::mem::take(&mut self.taken);
             let before = self.page_count_before;
-            self.applier.allocator.undo(taken.into_iter(), before);
+            let end = self.inner.log.end().end;
+            self.applier.allocator.undo(taken.into_iter(), before, end);
         }
     }
 }

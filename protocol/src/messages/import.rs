@@ -30,6 +30,9 @@ message! { reply "the reply of import_begin",
     pub struct ImportBeginReply {
         /// The batch to send next: those below it are done.
         pub next: u64,
+        /// Bytes of packed columns that a batch should not pass, for the daemon has memory for no more; 0: it does
+        /// not care. Longer ones are taken as long as their frame is.
+        pub batch_bytes: u64 = 0,
     }
 }
 

@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 
 use super::kind::{Field, FieldType, Kind};
 
-/// What a batch may weigh at most: about the bytes that it takes on the wire and decoded.
-const WEIGHT_MAX: usize = 12 << 20;
+/// Bytes of a batch at most: about what it takes on the wire, which has to fit into a frame.
+pub(crate) const BATCH_BYTES_MAX: usize = 12 << 20;
 
 /// What a value of a column without a packed form weighs.
 const VALUE_WEIGHT: usize = 48;
@@ -261,9 +261,9 @@ impl BatchBuilder {
         self.places.len()
     }
 
-    /// Whether no more should be put into one request.
-    pub(crate) fn is_heavy(&self) -> bool {
-        self.weight >= WEIGHT_MAX
+    /// About the bytes that it takes on the wire and decoded.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// The batch; the builder begins the next one.

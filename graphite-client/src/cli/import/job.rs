@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use graphite_client::{Client, Token};
 
-use super::batch::Rows;
+use super::batch::{BATCH_BYTES_MAX, Rows};
 use super::header::{ColumnFlags, FileKind, parse_header};
 use super::infer;
 use super::load::Loader;
@@ -136,6 +136,7 @@ impl Job {
             dialect: self.dialect,
             array_delimiter: self.array_delimiter,
             batch_rows: AtomicUsize::new(self.batch_rows),
+            batch_bytes: BATCH_BYTES_MAX,
             bad_max: self.bad_max,
             known,
         }
@@ -152,7 +153,7 @@ impl Job {
         let started = Instant::now();
         let (mut loader, known) = Loader::begin(client, self.import.clone(), self.resume)?;
         let before = known.iter().sum();
-        let options = self.parse_options(known);
+        let options = ParseOptions { batch_bytes: loader.batch_bytes_max(), ..self.parse_options(known) };
         let mut progress = self.progress();
         let mut bad = BadLines::new(self.bad_file.as_deref())?;
         let (sender, events) = sync_channel(READ_AHEAD);

@@ -14,7 +14,7 @@ use graphite_client::messages::{
 };
 use graphite_client::{Client, Error, ErrorCode, Ticket, Token};
 
-use super::batch::{Rows, split_edges, split_nodes};
+use super::batch::{BATCH_BYTES_MAX, Rows, split_edges, split_nodes};
 use super::ids::NodeIds;
 use crate::cli::failure::{Failure, Outcome};
 
@@ -53,6 +53,8 @@ pub(crate) struct Loader<'c> {
     loaded: (u64, u64),
     /// Set when a batch was too large: batches of no more rows fit.
     rows_max: Option<usize>,
+    /// What the daemon wants no batch to pass; 0 if it does not care.
+    batch_bytes: u64,
 }
 
 impl<'c> Loader<'c> {
@@ -93,6 +95,7 @@ impl<'c> Loader<'c> {
             known,
             loaded: (0, 0),
             rows_max: None,
+            batch_bytes: begun.batch_bytes,
         };
         Ok((loader, rows))
     }
@@ -110,6 +113,14 @@ impl<'c> Loader<'c> {
     /// What batches should not exceed from now on, if one was too large.
     pub(crate) fn rows_max(&self) -> Option<usize> {
         self.rows_max
+    }
+
+    /// Bytes that a batch should not pass.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        match usize::try_from(self.batch_bytes) {
+            Ok(0) | Err(_) => BATCH_BYTES_MAX,
+            Ok(bytes) => bytes.min(BATCH_BYTES_MAX),
+        }
     }
 
     /// Passes over the next batch of those that are there.
@@ -367,7 +378,12 @@ mod tests {
                 }
                 Call::ImportBegin(_) => {
                     let next = self.batches.len() as u64;
-                    return write_response(out, msgid, &ImportBeginReply { next }, FRAME_BYTES_MAX);
+                    return write_response(
+                        out,
+                        msgid,
+                        &ImportBeginReply { next, batch_bytes: 0 },
+                        FRAME_BYTES_MAX,
+                    );
                 }
                 Call::ImportStatus(_) => {
                     let status = ImportStatusReply { done: true, ids: vec![IdRange { first: 1, count: 4 }] };

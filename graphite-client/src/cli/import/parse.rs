@@ -83,6 +83,8 @@ pub(crate) struct ParseOptions {
     pub array_delimiter: char,
     /// Rows of a batch; may become less while it goes on.
     pub batch_rows: AtomicUsize,
+    /// Bytes of a batch.
+    pub batch_bytes: usize,
     /// How many bad lines are left out before it ends.
     pub bad_max: u64,
     /// Rows of the batches that the daemon has already, in order.
@@ -204,7 +206,10 @@ impl Parser<'_> {
             }
             let full = match self.known.front() {
                 Some(rows) => batch.len() as u64 == *rows,
-                None => batch.is_heavy() || batch.len() >= self.options.batch_rows.load(Ordering::Relaxed),
+                None => {
+                    batch.weight() >= self.options.batch_bytes
+                        || batch.len() >= self.options.batch_rows.load(Ordering::Relaxed)
+                }
             };
             if full {
                 self.end_batch(&mut batch, layout.nodes, reader.bytes())?;
@@ -336,6 +341,7 @@ mod tests {
             dialect: Dialect::default(),
             array_delimiter: ';',
             batch_rows: AtomicUsize::new(batch_rows),
+            batch_bytes: super::super::batch::BATCH_BYTES_MAX,
             bad_max,
             known: known.to_vec(),
         }

@@ -21,6 +21,7 @@
 mod block;
 mod entry;
 mod hub;
+mod relocate;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -32,6 +33,7 @@ use graphite_store::{Page, PageKind, PageNo, PageReader, record};
 use self::block::Block;
 pub use self::entry::{ENTRY_BYTES, Entries, Entry, Key, Owner, Side};
 use self::hub::Part;
+pub use self::relocate::Relocation;
 pub use self::write::{apply, destroy};
 use crate::ids::{EdgeSlot, NodeSlot, TypeId};
 use crate::location::Location;

@@ -16,7 +16,7 @@ use crate::space::SpaceMap;
 use crate::{Error, Result};
 
 /// Changes that are merged at a time. It keeps counts of groups within their 16 bits, and memory bounded.
-const CHANGES_MAX: usize = 8192;
+pub(super) const CHANGES_MAX: usize = 8192;
 
 /// Holes that a page must have before it is compacted for a block that grows. Below it the block moves to another
 /// page, which costs and logs the block alone; compaction costs and logs the page.
@@ -102,7 +102,7 @@ pub(super) fn apply_within<W: PageWriter>(
 }
 
 /// Whether keys are strictly ascending and within their bits.
-fn is_ascending(keys: &[Key]) -> bool {
+pub(super) fn is_ascending(keys: &[Key]) -> bool {
     keys.is_sorted_by(|a, b| a < b)
         && keys.last().is_none_or(|(type_, _)| type_.0 <= u32::from(u16::MAX))
         && keys.iter().all(|(_, entry)| entry.neighbour.0 <= SLOT_MAX && entry.edge.0 <= SLOT_MAX)

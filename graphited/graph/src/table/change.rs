@@ -105,6 +105,21 @@ pub(crate) fn free_slot<T: Table, W: PageWriter>(w: &mut W, slot: T::Slot) -> Re
     if full == entry.full { Ok(()) } else { set_entry::<T, W>(w, logical, Entry { full, ..entry }) }
 }
 
+/// Moves a logical page to a new page of the file, so that it can be changed without a change of the old one.
+pub(crate) fn move_page<T: Table, W: PageWriter>(w: &mut W, logical: u64) -> Result<()> {
+    let entry = entry_of::<T, W>(w, logical)?;
+    let Some(old) = entry.page else { return Ok(()) };
+    let body = {
+        let page = w.page(old)?;
+        check_table_page::<T>(&page, logical)?;
+        *page.body()
+    };
+    let number = w.allocate(T::KIND)?;
+    *w.page_mut(number)?.body_mut() = body;
+    set_entry::<T, W>(w, logical, Entry { page: Some(number), ..entry })?;
+    Ok(w.free(old)?)
+}
+
 fn is_full<T: Table>(page: &Page) -> bool {
     usize::from(u16_at(page, USED)) + usize::from(u16_at(page, RETIRED)) >= T::SLOTS
 }

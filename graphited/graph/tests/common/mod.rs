@@ -23,8 +23,17 @@ pub(crate) fn open(disk: &SimDisk) -> GraphDb {
 
 /// The same of a disk that may be dying.
 pub(crate) fn try_open(disk: &SimDisk) -> Result<GraphDb> {
-    let options =
-        StoreOptions { create: true, cache_bytes: 32 << 20, wal_bytes: 8 << 20, ..StoreOptions::default() };
+    try_open_with(disk, CACHE_BYTES)
+}
+
+/// A cache in which everything has room.
+pub(crate) const CACHE_BYTES: usize = 32 << 20;
+/// A cache so small that no batch of an import may change what it concerns in place.
+pub(crate) const TINY_CACHE_BYTES: usize = 512 << 10;
+
+/// The same with a cache of so many bytes.
+pub(crate) fn try_open_with(disk: &SimDisk, cache_bytes: usize) -> Result<GraphDb> {
+    let options = StoreOptions { create: true, cache_bytes, wal_bytes: 8 << 20, ..StoreOptions::default() };
     GraphDb::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new("/graph"), options)
 }
 

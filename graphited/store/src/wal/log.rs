@@ -14,6 +14,9 @@ use crate::page::Lsn;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{Error, Result};
 
+/// Room that an empty buffer keeps: one huge group should not pin its memory for ever.
+pub(crate) const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct Log {
     // Constant after construction.
@@ -93,13 +96,18 @@ impl Log {
     /// Appends a group; the caller is the applier, has prepared segments for it, and knows that it ends at the
     /// returned LSN.
     ///
-    /// Also gives the builder's buffer back, to be used again.
+    /// Also gives a buffer back, to be used again.
     pub(crate) fn append(&self, builder: GroupBuilder, kind: GroupKind) -> (Lsn, Vec<u8>) {
         let durable = self.durable();
         let mut tail = self.tail.lock();
-        let (bytes, checksum) = builder.finish(kind, tail.end, self.epoch, durable, tail.chain);
-        tail.buffer.extend_from_slice(&bytes);
+        let (mut bytes, checksum) = builder.finish(kind, tail.end, self.epoch, durable, tail.chain);
         tail.end = Lsn(tail.end.0 + bytes.len() as u64);
+        if tail.buffer.is_empty() {
+            // A group may be large, so it is not copied without need.
+            std::mem::swap(&mut tail.buffer, &mut bytes);
+        } else {
+            tail.buffer.extend_from_slice(&bytes);
+        }
         tail.chain = checksum;
         tail.moved = true;
         tail.ends_with_mark = kind == GroupKind::Mark;
@@ -152,8 +160,7 @@ impl Log {
             self.durable.store(end.0, Ordering::Release);
         }
         flusher.spare.clear();
-        // One huge group should not pin its memory for ever.
-        flusher.spare.shrink_to(1 << 20);
+        flusher.spare.shrink_to(BUFFER_BYTES_KEPT);
         Ok(end)
     }
 }

@@ -70,6 +70,23 @@ pub fn commit(store: &Store, before: &Model, k: u64) -> Result<(Lsn, Model)> {
             model.pages.remove(&page);
         }
     }
+    if k % 33 == 29 {
+        // A bulk turn with more new pages than it may hold.
+        for _ in 0..20 {
+            let page = turn.allocate(PageKind::Record)?;
+            fill(turn.page_mut(page)?.body_mut(), page, k);
+            assert_eq!(model.pages.insert(page, k), None, "a page in use was given out");
+        }
+    }
+    if k % 33 == 10 {
+        // So many, that the next such turn writes over pages that had an earlier life.
+        let last: Vec<PageNo> = before.pages.keys().rev().take(20).copied().collect();
+        for page in last {
+            turn.free(page)?;
+            model.pages.remove(&page);
+        }
+        return Ok((turn.commit()?, model));
+    }
     let existing: Vec<PageNo> = before.pages.keys().copied().collect();
     if !existing.is_empty() {
         for i in 0..3 {
