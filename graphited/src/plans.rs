@@ -27,7 +27,7 @@ const MISSES_BORNE: u32 = 8 * MISS_WEIGHT;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// What to run.
-    pub plan: Arc<query::Plan>,
+    pub plan: Arc<query::Prepared>,
     /// Names of the answer's columns.
     pub columns: Vec<String>,
     /// Whether it changes the graph.
@@ -47,10 +47,17 @@ impl Prepared {
     /// `bad-request` for a plan that makes no sense on any graph, `invalid-value`.
     pub(crate) fn new(plan: Plan) -> Result<Prepared, WireError> {
         let (plan, entities) = convert::plan(plan)?;
-        let columns = query::columns(&plan).map_err(|error| errors::of_query(&error))?;
-        let columns = columns.into_iter().map(|(name, _)| name).collect();
+        let plan = query::Prepared::new(plan).map_err(|error| errors::of_query(&error))?;
+        let columns = plan.columns().iter().map(|(name, _)| name.clone()).collect();
         let writes = plan.is_write();
-        Ok(Prepared { plan: Arc::new(plan), columns, writes, entities, misses: AtomicU32::new(0), untried: AtomicU32::new(0) })
+        Ok(Prepared {
+            plan: Arc::new(plan),
+            columns,
+            writes,
+            entities,
+            misses: AtomicU32::new(0),
+            untried: AtomicU32::new(0),
+        })
     }
 
     /// Whether it is worth a try on the reactor. How long a run takes depends on its parameters, so a plan that is
@@ -80,7 +87,7 @@ impl Prepared {
 
     /// The plan in a line, for whoever watches.
     pub(crate) fn describe(&self) -> String {
-        let pipelines = self.plan.pipelines.iter().map(|steps| {
+        let pipelines = self.plan.plan().pipelines.iter().map(|steps| {
             let ops: Vec<&str> = steps.iter().map(query::Step::op).collect();
             ops.join(" | ")
         });
@@ -276,7 +283,7 @@ mod tests {
         let params = [("who", Value::Int(7))].into_iter().collect();
         let whole = encode(&Run { plan: plan.clone(), params, fetch: None, timeout_ms: Some(5) });
         let decoded = decode(&mut cache, &whole).unwrap();
-        assert_eq!(decoded.params["who"], graphite_graph::Value::Int(7));
+        assert_eq!(decoded.params.get("who"), Some(&graphite_graph::Value::Int(7)));
         // Whatever comes first.
         let mut turned = Vec::new();
         let mut out = Encoder::new(&mut turned);
