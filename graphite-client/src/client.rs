@@ -32,7 +32,7 @@ const ATTEMPTS_MAX: u32 = 10;
 pub struct Client {
     pub(crate) connection: Connection,
     server: HelloReply,
-    statement_timeout_ms: Option<u64>,
+    pub(crate) statement_timeout_ms: Option<u64>,
 }
 
 /// A request that was sent and whose answer is to be received.

@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use graphite_protocol::message::{Message, write_request};
+use graphite_protocol::message::{Body, Message, write_request_by};
 use graphite_protocol::messages::Request;
-use graphite_protocol::{FRAME_BYTES_MAX, FrameError, FrameReader, Wire};
+use graphite_protocol::{DecodeError, Encoder, FRAME_BYTES_MAX, FrameError, FrameReader, Wire};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -26,6 +26,9 @@ const SEND_BYTES: usize = 64 << 10;
 
 /// What a sent buffer keeps of its memory.
 const KEEP_BYTES: usize = 256 << 10;
+
+/// What was read from an answer.
+type Read<T> = std::result::Result<T, DecodeError>;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -51,11 +54,17 @@ impl Connection {
 
     /// Puts a request into the buffer, which is sent when it is long enough or [`Connection::flush`] is called.
     pub(crate) fn enqueue<R: Request>(&mut self, request: &R) -> Result<u32> {
+        self.enqueue_by(R::METHOD, |out| request.write(out))
+    }
+
+    /// As [`Connection::enqueue`], with the one value that `params` writes as params.
+    pub(crate) fn enqueue_by(&mut self, method: &str, params: impl FnOnce(&mut Encoder<'_>)) -> Result<u32> {
         if self.broken {
             return Err(Error::Broken);
         }
         let msgid = self.next_msgid;
-        write_request(&mut self.out, msgid, request, FRAME_BYTES_MAX).map_err(|error| match error {
+        let written = write_request_by(&mut self.out, msgid, method, FRAME_BYTES_MAX, params);
+        written.map_err(|error| match error {
             FrameError::TooLong { bytes, max } => Error::RequestTooLong { bytes, max },
             FrameError::Empty => Error::from(error),
         })?;
@@ -125,14 +134,20 @@ impl Connection {
 
     /// The answer to a request. Those to requests sent before it are read over.
     pub(crate) fn receive<T: Wire>(&mut self, msgid: u32) -> Result<T> {
+        self.receive_by(msgid, |answer| answer.read())
+    }
+
+    /// As [`Connection::receive`], of the answer what `read` takes out of it.
+    pub(crate) fn receive_by<T>(&mut self, msgid: u32, read: impl Fn(Body<'_>) -> Read<T>) -> Result<T> {
         if self.broken {
             return Err(Error::Broken);
         }
-        if !self.outstanding.contains(&msgid) {
+        // Mostly it is the next one.
+        if self.outstanding.front() != Some(&msgid) && !self.outstanding.contains(&msgid) {
             return Err(Error::protocol("this answer was read before, or given up by reading a later one"));
         }
         loop {
-            match self.take_answer(msgid) {
+            match self.take_answer(msgid, &read) {
                 Ok(Some(answer)) => return answer,
                 Ok(None) => {
                     let read = self.read_once(None);
@@ -147,7 +162,7 @@ impl Connection {
     pub(crate) fn receive_within<T: Wire>(&mut self, msgid: u32, limit: Duration) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.take_answer(msgid) {
+            match self.take_answer(msgid, &|answer: Body<'_>| answer.read()) {
                 Ok(Some(answer)) => {
                     self.set_read_timeout(None)?;
                     return answer;
@@ -171,7 +186,11 @@ impl Connection {
 
     /// Looks for the answer among what was received. The outer error breaks the connection, the inner one is
     /// the answer.
-    fn take_answer<T: Wire>(&mut self, msgid: u32) -> Result<Option<Result<T>>> {
+    fn take_answer<T>(
+        &mut self,
+        msgid: u32,
+        read: &impl Fn(Body<'_>) -> Read<T>,
+    ) -> Result<Option<Result<T>>> {
         while let Some(frame) = self.reader.next_frame()? {
             let Message::Response { msgid: answered, result } = Message::read(frame)? else {
                 continue;
@@ -182,7 +201,7 @@ impl Connection {
             self.outstanding.remove(place);
             if answered == msgid {
                 return match result {
-                    Ok(body) => Ok(Some(Ok(body.read()?))),
+                    Ok(body) => Ok(Some(Ok(read(body)?))),
                     Err(error) => Ok(Some(Err(error.into()))),
                 };
             }

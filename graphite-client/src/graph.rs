@@ -5,6 +5,7 @@ use graphite_protocol::{Direction, Edge, Node, Path, Plan, Step, Value};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::ids::{EdgeId, Entity, NodeId};
+use crate::lookup::Kind;
 use crate::props::Props;
 use crate::rows::Row;
 use crate::traversal::Traversal;
@@ -76,7 +77,7 @@ impl Client {
     /// # Errors
     /// The daemon's, or that of the connection.
     pub fn node(&mut self, id: NodeId) -> Result<Option<Node>> {
-        match self.value(Traversal::node(id), ())? {
+        match self.lookup(Kind::Node, id.0)? {
             None => Ok(None),
             Some(Value::Node(node)) => Ok(Some(*node)),
             Some(other) => Err(Error::protocol(format!("a node was expected, not {}", other.kind_name()))),
@@ -88,7 +89,7 @@ impl Client {
     /// # Errors
     /// The daemon's, or that of the connection.
     pub fn edge(&mut self, id: EdgeId) -> Result<Option<Edge>> {
-        match self.value(Traversal::edge(id), ())? {
+        match self.lookup(Kind::Edge, id.0)? {
             None => Ok(None),
             Some(Value::Edge(edge)) => Ok(Some(*edge)),
             Some(other) => Err(Error::protocol(format!("an edge was expected, not {}", other.kind_name()))),

@@ -63,6 +63,7 @@ mod connection;
 mod error;
 mod graph;
 mod ids;
+mod lookup;
 mod open;
 mod pipeline;
 mod props;

@@ -66,7 +66,7 @@ pub(crate) fn params(
     pairs: wire::Pairs<wire::Value>,
     entities: &[String],
 ) -> Result<query::Params, WireError> {
-    let mut params = query::Params::new();
+    let mut params = Vec::with_capacity(pairs.0.len());
     for (name, given) in pairs.0 {
         let id = match &given {
             wire::Value::Node(node) => Some(node.id),
@@ -81,9 +81,9 @@ pub(crate) fn params(
                 error
             })?,
         };
-        params.insert(name, converted);
+        params.push((name, converted));
     }
-    Ok(params)
+    Ok(query::Params::from(params))
 }
 
 /// A plan, and the names of the parameters that stand for entities.
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(entities, ["who"]);
         let node = wire::Node { id: u64::MAX, labels: vec![], properties: vec![] };
         let given = |name: &str| wire::Pairs(vec![(name.to_owned(), wire::Value::from(node.clone()))]);
-        assert_eq!(params(given("who"), &entities).unwrap()["who"], Value::Int(-1));
+        assert_eq!(params(given("who"), &entities).unwrap().get("who"), Some(&Value::Int(-1)));
         let error = params(given("what"), &entities).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidValue);
         assert!(error.message.contains("\"what\""), "{error}");

@@ -15,22 +15,29 @@ use crate::{convert, errors};
 
 /// Longest plan, in bytes on the wire, that is kept ready.
 const KEPT_BYTES_MAX: usize = 16 << 10;
-/// Of so many runs of a plan that did not come to an end on the reactor before, one tries again.
+/// Of so many runs of a plan that mostly did not come to an end on the reactor, one tries again.
 const TRY_AGAIN_EVERY: u32 = 16;
+/// A run that came to its end on the reactor is worth so much of one that did not: a try in vain costs about what a
+/// worker's waking costs three times.
+const MISS_WEIGHT: u32 = 3;
+/// With more than this a plan is slow, for now.
+const MISSES_BORNE: u32 = 8 * MISS_WEIGHT;
 
 /// A plan that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// What to run.
-    pub plan: Arc<query::Plan>,
+    pub plan: Arc<query::Prepared>,
     /// Names of the answer's columns.
     pub columns: Vec<String>,
     /// Whether it changes the graph.
     pub writes: bool,
     /// Parameters that stand for entities.
     entities: Vec<String>,
-    /// Runs since it last came to its end on the reactor.
+    /// What tries in vain have cost, less what the others have saved.
     misses: AtomicU32,
+    /// Runs that were not tried on the reactor since one was.
+    untried: AtomicU32,
 }
 
 impl Prepared {
@@ -40,32 +47,47 @@ impl Prepared {
     /// `bad-request` for a plan that makes no sense on any graph, `invalid-value`.
     pub(crate) fn new(plan: Plan) -> Result<Prepared, WireError> {
         let (plan, entities) = convert::plan(plan)?;
-        let columns = query::columns(&plan).map_err(|error| errors::of_query(&error))?;
-        let columns = columns.into_iter().map(|(name, _)| name).collect();
+        let plan = query::Prepared::new(plan).map_err(|error| errors::of_query(&error))?;
+        let columns = plan.columns().iter().map(|(name, _)| name.clone()).collect();
         let writes = plan.is_write();
-        Ok(Prepared { plan: Arc::new(plan), columns, writes, entities, misses: AtomicU32::new(0) })
+        Ok(Prepared {
+            plan: Arc::new(plan),
+            columns,
+            writes,
+            entities,
+            misses: AtomicU32::new(0),
+            untried: AtomicU32::new(0),
+        })
     }
 
-    /// Whether it is worth a try on the reactor.
+    /// Whether it is worth a try on the reactor. How long a run takes depends on its parameters, so a plan that is
+    /// slow now and then is tried all the same.
     pub(crate) fn may_be_quick(&self) -> bool {
-        let misses = self.misses.load(Ordering::Relaxed);
-        if misses == 0 {
+        if self.misses.load(Ordering::Relaxed) <= MISSES_BORNE {
             return true;
         }
-        self.misses.store(misses.wrapping_add(1).max(1), Ordering::Relaxed);
-        misses.is_multiple_of(TRY_AGAIN_EVERY)
+        let untried = self.untried.load(Ordering::Relaxed) + 1;
+        self.untried.store(untried % TRY_AGAIN_EVERY, Ordering::Relaxed);
+        untried == TRY_AGAIN_EVERY
     }
 
     /// It did, or did not, come to its end on the reactor.
     pub(crate) fn was_quick(&self, quick: bool) {
-        if quick != (self.misses.load(Ordering::Relaxed) == 0) {
-            self.misses.store(u32::from(!quick), Ordering::Relaxed);
+        let before = self.misses.load(Ordering::Relaxed);
+        let misses = match quick {
+            false => before.saturating_add(MISS_WEIGHT).min(2 * MISSES_BORNE),
+            // A slow plan is tried seldom, so that its first success counts for many.
+            true if before > MISSES_BORNE => MISSES_BORNE - MISS_WEIGHT,
+            true => before.saturating_sub(1),
+        };
+        if misses != before {
+            self.misses.store(misses, Ordering::Relaxed);
         }
     }
 
     /// The plan in a line, for whoever watches.
     pub(crate) fn describe(&self) -> String {
-        let pipelines = self.plan.pipelines.iter().map(|steps| {
+        let pipelines = self.plan.plan().pipelines.iter().map(|steps| {
             let ops: Vec<&str> = steps.iter().map(query::Step::op).collect();
             ops.join(" | ")
         });
@@ -261,7 +283,7 @@ mod tests {
         let params = [("who", Value::Int(7))].into_iter().collect();
         let whole = encode(&Run { plan: plan.clone(), params, fetch: None, timeout_ms: Some(5) });
         let decoded = decode(&mut cache, &whole).unwrap();
-        assert_eq!(decoded.params["who"], graphite_graph::Value::Int(7));
+        assert_eq!(decoded.params.get("who"), Some(&graphite_graph::Value::Int(7)));
         // Whatever comes first.
         let mut turned = Vec::new();
         let mut out = Encoder::new(&mut turned);
@@ -294,13 +316,25 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_was_slow_is_tried_again_now_and_then() {
+    fn a_plan_that_is_slow_is_tried_now_and_then() {
         let prepared = Prepared::new(run("A").plan).unwrap();
-        assert!(prepared.may_be_quick());
-        prepared.was_quick(false);
-        let tries = (0..64).filter(|_| prepared.may_be_quick()).count();
-        assert_eq!(tries, 4);
+        let tries = || (0..64).filter(|_| prepared.may_be_quick()).count();
+        assert_eq!(tries(), 64);
+        (0..9).for_each(|_| prepared.was_quick(false));
+        assert_eq!(tries(), 4);
+        (0..1000).for_each(|_| prepared.was_quick(false));
+        assert_eq!(tries(), 4);
+        // One that is quick again is tried again.
         prepared.was_quick(true);
-        assert!((0..64).all(|_| prepared.may_be_quick()));
+        assert_eq!(tries(), 64);
+    }
+
+    #[test]
+    fn a_plan_that_is_mostly_quick_is_always_tried() {
+        let prepared = Prepared::new(run("A").plan).unwrap();
+        for run in 0..1000 {
+            assert!(prepared.may_be_quick());
+            prepared.was_quick(run % 5 != 0);
+        }
     }
 }

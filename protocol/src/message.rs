@@ -139,13 +139,24 @@ pub fn write_request<R: Request>(
     request: &R,
     bytes_max: usize,
 ) -> std::result::Result<(), FrameError> {
+    write_request_by(out, msgid, R::METHOD, bytes_max, |encoder| request.write(encoder))
+}
+
+/// As [`write_request`], with the one value that `params` writes as params: for whoever has them encoded already.
+pub fn write_request_by(
+    out: &mut Vec<u8>,
+    msgid: u32,
+    method: &str,
+    bytes_max: usize,
+    params: impl FnOnce(&mut Encoder<'_>),
+) -> std::result::Result<(), FrameError> {
     let frame = begin_frame(out);
     let mut encoder = Encoder::new(out);
     encoder.list(4);
     encoder.uint(REQUEST);
     encoder.uint(u64::from(msgid));
-    encoder.str(R::METHOD);
-    request.write(&mut encoder);
+    encoder.str(method);
+    params(&mut encoder);
     end_frame(out, frame, bytes_max)
 }
 

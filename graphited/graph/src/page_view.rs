@@ -16,7 +16,7 @@ use crate::location::Location;
 use crate::nodes::{self, NODES_PER_PAGE, NodeReader, NodeRecord};
 use crate::properties::{read_properties, read_property};
 use crate::state;
-use crate::view::{EdgeHead, EdgeName, Neighbour, NodeHead, NodeName, SCAN_PAGES_MAX, Scan, View};
+use crate::view::{EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, SCAN_PAGES_MAX, Scan, View};
 use crate::{Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, NodeId, NodeSlot, Result, TypeId, Value};
 
 /// The graph in one consistent state of pages.
@@ -206,6 +206,15 @@ impl<R: PageReader> View for PageView<R> {
 
     fn node_head(&self, node: impl NodeName) -> Result<Option<NodeHead>> {
         Ok(self.node_record(node)?.map(|record| node_head(node.slot(), &record)))
+    }
+
+    fn node(&self, node: impl NodeName) -> Result<Option<Node>> {
+        let Some(record) = self.node_record(node)? else { return Ok(None) };
+        let head = node_head(node.slot(), &record);
+        let labels = self.catalog.labels_of(head.label_set);
+        let labels = labels.ok_or(Error::UnknownLabels { node: head.id })?.to_vec();
+        let properties = record.properties.map_or(Ok(Vec::new()), |at| read_properties(&self.reader, at))?;
+        Ok(Some(Node { id: head.id, labels, properties }))
     }
 
     fn properties(&self, node: impl NodeName) -> Result<Option<Vec<(KeyId, Value)>>> {

@@ -10,8 +10,8 @@ use graphite_graph::import::{Column, EdgeBatch, NodeBatch};
 use graphite_graph::traverse::{Follow, walk_end_count};
 use graphite_graph::{Direction, GraphDb, LabelSetId, NodeId, Snapshot, Value, View};
 use graphite_query::{
-    Batch, Budget, Comparison, Cursor, EntityRef, Error, Expansion, Operand, OrderBy, Params, Plan, Progress,
-    Step,
+    Batch, Budget, Comparison, Cursor, EntityRef, Error, Expansion, Operand, OrderBy, Plan, Prepared,
+    Progress, Step,
 };
 use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
@@ -82,7 +82,7 @@ fn time(what: &str, starts: &[NodeId], mut work: impl FnMut(NodeId) -> u64) {
 }
 
 fn run(view: &Snapshot, plan: Plan, batch: &mut Batch) -> Result<u64, Error> {
-    let mut cursor = Cursor::open(Arc::new(plan), Arc::new(Params::new()))?;
+    let mut cursor = Cursor::open(Arc::new(Prepared::new(plan)?), Arc::default())?;
     let (budget, mut rows) = (Budget::default(), 0);
     loop {
         let progress = cursor.next_batch(view, 1000, batch, &budget)?;

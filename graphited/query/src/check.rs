@@ -48,7 +48,7 @@ impl Plan {
 ///
 /// # Errors
 /// As [`Plan::check`].
-pub fn columns(plan: &Plan) -> Result<Vec<(String, ColumnKind)>> {
+pub(crate) fn columns(plan: &Plan) -> Result<Vec<(String, ColumnKind)>> {
     let shape = shapes(plan)?.pop().unwrap_or_default();
     Ok(shape.columns.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect())
 }

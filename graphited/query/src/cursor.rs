@@ -12,11 +12,12 @@ use graphite_graph::View;
 
 use crate::budget::{Budget, Meter};
 use crate::cell::Batch;
-use crate::check::at;
 use crate::error::{At, Error, Located, Result};
-use crate::operators::{Context, Made, Stage, bind, is_at_end, pull};
-use crate::plan::{EntityRef, Params, Plan, Step};
-use crate::planner::{Segment, plan_pipeline};
+use crate::operators::{Context, Made, Stage, bind, is_at_end, pull, show_point};
+use crate::params::Params;
+use crate::plan::Step;
+use crate::planner::Segment;
+use crate::prepared::{Prepared, PreparedPipeline};
 use crate::rows::{BATCH_ROWS, Column, Rows};
 
 /// Whether a cursor has more to give.
@@ -30,7 +31,7 @@ pub enum Progress {
 
 /// A plan that is being read.
 pub struct Cursor {
-    plan: Arc<Plan>,
+    plan: Arc<Prepared>,
     params: Arc<Params>,
     state: State,
     meter: Meter,
@@ -48,9 +49,8 @@ impl Cursor {
     /// Begins to read. Nothing is looked at before the first batch.
     ///
     /// # Errors
-    /// As [`Plan::check`], and [`Error::NotARead`] for a plan that changes the graph.
-    pub fn open(plan: Arc<Plan>, params: Arc<Params>) -> Result<Cursor> {
-        plan.check()?;
+    /// [`Error::NotARead`] for a plan that changes the graph.
+    pub fn open(plan: Arc<Prepared>, params: Arc<Params>) -> Result<Cursor> {
         if let Some(at) = plan.first_write() {
             return Err(Error::NotARead { at });
         }
@@ -94,7 +94,12 @@ impl Cursor {
             self.state = State::Running(begin(&self.plan, &mut context)?);
         }
         let State::Running(stages) = &mut self.state else { return Ok(Progress::Done) };
-        let at = last_step(&self.plan);
+        let Some(at) = self.plan.pipelines().last().map(|pipeline| pipeline.last) else {
+            return Ok(Progress::Done);
+        };
+        if let Some(shown) = show_point(stages, &mut context, batch) {
+            return shown.map(|()| Progress::Done);
+        }
         while batch.len() < max_rows {
             let (mut rows, mut shown) = match self.pending.take() {
                 Some(pending) => pending,
@@ -117,77 +122,38 @@ impl Cursor {
     }
 }
 
-/// Where rows are shown.
-pub(crate) fn last_step(plan: &Plan) -> At {
-    let last = plan.pipelines.last().and_then(|pipeline| pipeline.split_last());
-    last.map_or(At { pipeline: 0, step: 0, op: "" }, |(step, before)| {
-        at(plan.pipelines.len() - 1, before.len(), step)
-    })
-}
-
 /// Runs all pipelines but the last, as far as the last needs them, and binds the last.
-fn begin<V: View>(plan: &Plan, context: &mut Context<'_, V>) -> Result<Vec<Stage>> {
-    let last = plan.pipelines.len() - 1;
+fn begin<V: View>(plan: &Prepared, context: &mut Context<'_, V>) -> Result<Vec<Stage>> {
+    let Some((last, earlier)) = plan.pipelines().split_last() else { return Ok(Vec::new()) };
     let mut made = Vec::new();
-    if last > 0 {
-        let needed = rows_needed(plan);
-        for (index, needed) in needed.into_iter().enumerate().take(last) {
-            let next = run_earlier(plan, index, needed, &mut context.with_made(&made))?;
-            made.push(next);
-        }
+    for pipeline in earlier {
+        let next = run_earlier(plan, pipeline, &mut context.with_made(&made))?;
+        made.push(next);
     }
-    let segments = plan_pipeline(plan, last)?;
-    let Some(Segment::Read(operators)) = segments.first() else { return Ok(Vec::new()) };
+    let Some(Segment::Read(operators)) = last.segments.first() else { return Ok(Vec::new()) };
     bind(operators, Vec::new(), &context.with_made(&made))
-}
-
-/// How many rows of each pipeline the later ones refer to.
-pub(crate) fn rows_needed(plan: &Plan) -> Vec<usize> {
-    let mut needed = vec![0; plan.pipelines.len()];
-    let mut refer = |entity: &EntityRef| {
-        if let EntityRef::Row { pipeline, row } = entity
-            && let Some(needed) = usize::try_from(*pipeline).ok().and_then(|index| needed.get_mut(index))
-        {
-            let row = usize::try_from(*row).unwrap_or(usize::MAX);
-            *needed = row.saturating_add(1).max(*needed);
-        }
-    };
-    for source in plan.pipelines.iter().filter_map(|pipeline| pipeline.first()) {
-        match source {
-            Step::Node { ids, .. } | Step::Edge { ids, .. } => ids.iter().for_each(&mut refer),
-            Step::CreateEdges { rows } => {
-                rows.iter().flat_map(|edge| [&edge.start, &edge.end]).for_each(&mut refer);
-            }
-            Step::ShortestPath { from, to, .. } => [from, to].into_iter().for_each(&mut refer),
-            _ => {}
-        }
-    }
-    needed
 }
 
 /// Runs a pipeline that is not the last: all of it if something in it may be required to exist, else only until
 /// there are as many rows as are referred to.
 fn run_earlier<V: View>(
-    plan: &Plan,
-    index: usize,
-    needed: usize,
+    plan: &Prepared,
+    pipeline: &PreparedPipeline,
     context: &mut Context<'_, V>,
 ) -> Result<Made> {
-    let source = plan.pipelines[index].first();
+    let (at, needed) = (pipeline.first, pipeline.needed);
     let may_fail = matches!(
-        source,
+        plan.step(at),
         Some(
             Step::Node { required: true, .. } | Step::Edge { required: true, .. } | Step::ShortestPath { .. }
         )
     );
-    let segments = plan_pipeline(plan, index)?;
-    let Some(Segment::Read(operators)) = segments.first() else { return Ok(Made::Nothing) };
+    let Some(Segment::Read(operators)) = pipeline.segments.first() else { return Ok(Made::Nothing) };
     let mut stages = bind(operators, Vec::new(), context)?;
     let mut made = Made::Nothing;
     while may_fail || made.len() < needed {
         let want = if may_fail { BATCH_ROWS } else { needed - made.len() };
         let Some(rows) = pull(&mut stages, want.min(BATCH_ROWS), context)? else { break };
-        let at = at(index, 0, &plan.pipelines[index][0]);
         let kept = made.len();
         made.add(&rows, needed, at, context.view)?;
         context.keep(at, (made.len() - kept) as u64 * 8)?;

@@ -15,8 +15,6 @@
 //! 5. If any step fails, nothing of the plan is done.
 //! 6. A label, type or key that nobody ever used matches nothing; one that is to be written is made.
 
-use std::collections::BTreeMap;
-
 use graphite_graph::{Direction, Value};
 
 /// What to do to the graph, as data.
@@ -31,9 +29,6 @@ pub type Pipeline = Vec<Step>;
 
 /// Properties to be given, by name. If a name comes twice, the last one counts.
 pub type Properties = Vec<(String, Operand)>;
-
-/// Values for the parameters of a plan, by name. A node or edge is given by its id, as an integer of the same bits.
-pub type Params = BTreeMap<String, Value>;
 
 impl Plan {
     /// A plan of one pipeline.

@@ -20,101 +20,101 @@ use crate::error::{At, Error, Result};
 use crate::plan::{Comparison, EntityRef, Expansion, Operand, OrderBy, Plan, Step};
 
 /// Which edges, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FollowNames<'p> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FollowNames {
     pub(crate) direction: Direction,
     /// None means all.
-    pub(crate) types: &'p [String],
+    pub(crate) types: Vec<String>,
 }
 
 /// What to order by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OrderKey<'p> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OrderKey {
     Column(usize),
-    Property(&'p str),
+    Property(String),
 }
 
 /// What is wanted of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PointOutput<'p> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PointOutput {
     Whole,
-    Properties(&'p [String]),
+    Properties(Vec<String>),
     /// How many edges it has; 0 if there is no such node.
-    DegreeSum(FollowNames<'p>),
+    DegreeSum(FollowNames),
 }
 
 /// One operator. It takes the rows of the one before it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Operator<'p> {
+pub(crate) enum Operator {
     /// The rows that the write before this segment passed on.
     Input,
     Point {
-        id: &'p EntityRef,
+        id: EntityRef,
         required: bool,
-        output: PointOutput<'p>,
+        output: PointOutput,
     },
     NodeIds {
-        ids: &'p [EntityRef],
+        ids: Vec<EntityRef>,
         required: bool,
     },
     EdgeIds {
-        ids: &'p [EntityRef],
+        ids: Vec<EntityRef>,
         required: bool,
     },
     ScanNodes {
-        label: Option<&'p str>,
+        label: Option<String>,
     },
     ScanEdges {
-        edge_type: Option<&'p str>,
+        edge_type: Option<String>,
     },
     NodeCount,
     EdgeCount,
     ShortestPath {
-        from: &'p EntityRef,
-        to: &'p EntityRef,
-        follow: FollowNames<'p>,
+        from: EntityRef,
+        to: EntityRef,
+        follow: FollowNames,
         max_hops: Option<u32>,
     },
     Filter {
-        key: &'p str,
+        key: String,
         comparison: Comparison,
-        value: Option<&'p Operand>,
+        value: Option<Operand>,
     },
     HasLabel {
-        label: &'p str,
+        label: String,
     },
     Expand {
-        follow: FollowNames<'p>,
+        follow: FollowNames,
         to: Expansion,
     },
     KHop {
-        follow: FollowNames<'p>,
+        follow: FollowNames,
         min: u32,
         max: u32,
     },
     KHopCount {
-        follow: FollowNames<'p>,
+        follow: FollowNames,
         min: u32,
         max: u32,
     },
     /// How many distinct nodes walks along these hops end at.
     WalkEndCount {
-        hops: Vec<FollowNames<'p>>,
+        hops: Vec<FollowNames>,
     },
     DegreeSum {
-        follow: FollowNames<'p>,
+        follow: FollowNames,
     },
     Degree {
-        follow: FollowNames<'p>,
+        follow: FollowNames,
     },
     Properties {
-        keys: &'p [String],
+        keys: Vec<String>,
     },
     Ids,
     Distinct,
     Count,
     Order {
-        by: OrderKey<'p>,
+        by: OrderKey,
         desc: bool,
         /// Only so many of the first rows are wanted.
         keep: Option<u64>,
@@ -129,23 +129,23 @@ pub(crate) enum Operator<'p> {
 
 /// An operator and the step that it stands for: of several, the last.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Planned<'p> {
+pub(crate) struct Planned {
     pub(crate) at: At,
-    pub(crate) operator: Operator<'p>,
+    pub(crate) operator: Operator,
 }
 
 /// A part of a pipeline that reads, or one step that writes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Segment<'p> {
-    Read(Vec<Planned<'p>>),
-    Write(At, &'p Step),
+pub(crate) enum Segment {
+    Read(Vec<Planned>),
+    Write(At),
 }
 
 /// The segments of one pipeline, in order.
 ///
 /// # Errors
 /// What makes no sense on any graph. References are not looked at; [`Plan::check`] does that.
-pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment<'_>>> {
+pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment>> {
     let is_answer = index + 1 == plan.pipelines.len();
     let pipeline = &plan.pipelines[index];
     let mut segments = Vec::with_capacity(1);
@@ -166,7 +166,7 @@ pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment<'_>
                     segments.push(Segment::Read(finish(std::mem::take(&mut operators), false)));
                 }
                 operators.clear();
-                segments.push(Segment::Write(at, step));
+                segments.push(Segment::Write(at));
                 if !last {
                     operators.push(Planned { at, operator: Operator::Input });
                 }
@@ -180,20 +180,26 @@ pub(crate) fn plan_pipeline(plan: &Plan, index: usize) -> Result<Vec<Segment<'_>
 }
 
 /// The operator of a step alone; none if it writes. `shape` is that of the rows before it.
-fn operator<'p>(step: &'p Step, shape: &Shape<'p>) -> Option<Operator<'p>> {
-    let follow = |direction: &Direction, types: &'p Vec<String>| FollowNames { direction: *direction, types };
+fn operator(step: &Step, shape: &Shape<'_>) -> Option<Operator> {
+    let follow = |direction: &Direction, types: &[String]| FollowNames {
+        direction: *direction,
+        types: types.to_vec(),
+    };
     Some(match step {
-        Step::Node { ids, required } => Operator::NodeIds { ids, required: *required },
-        Step::Edge { ids, required } => Operator::EdgeIds { ids, required: *required },
-        Step::Nodes { label } => Operator::ScanNodes { label: label.as_deref() },
-        Step::Edges { edge_type } => Operator::ScanEdges { edge_type: edge_type.as_deref() },
-        Step::ShortestPath { from, to, direction, types, max_hops } => {
-            Operator::ShortestPath { from, to, follow: follow(direction, types), max_hops: *max_hops }
-        }
+        Step::Node { ids, required } => Operator::NodeIds { ids: ids.clone(), required: *required },
+        Step::Edge { ids, required } => Operator::EdgeIds { ids: ids.clone(), required: *required },
+        Step::Nodes { label } => Operator::ScanNodes { label: label.clone() },
+        Step::Edges { edge_type } => Operator::ScanEdges { edge_type: edge_type.clone() },
+        Step::ShortestPath { from, to, direction, types, max_hops } => Operator::ShortestPath {
+            from: from.clone(),
+            to: to.clone(),
+            follow: follow(direction, types),
+            max_hops: *max_hops,
+        },
         Step::Filter { key, comparison, value } => {
-            Operator::Filter { key, comparison: *comparison, value: value.as_ref() }
+            Operator::Filter { key: key.clone(), comparison: *comparison, value: value.clone() }
         }
-        Step::HasLabel { label } => Operator::HasLabel { label },
+        Step::HasLabel { label } => Operator::HasLabel { label: label.clone() },
         Step::Expand { direction, types, to } => {
             Operator::Expand { follow: follow(direction, types), to: *to }
         }
@@ -201,13 +207,13 @@ fn operator<'p>(step: &'p Step, shape: &Shape<'p>) -> Option<Operator<'p>> {
             Operator::KHop { follow: follow(direction, types), min: *min, max: *max }
         }
         Step::Degree { direction, types } => Operator::Degree { follow: follow(direction, types) },
-        Step::Properties { keys } => Operator::Properties { keys },
+        Step::Properties { keys } => Operator::Properties { keys: keys.clone() },
         Step::Ids => Operator::Ids,
         Step::Distinct => Operator::Distinct,
         Step::Count => Operator::Count,
         Step::Order { by, desc } => {
             let by = match by {
-                OrderBy::Key(key) => OrderKey::Property(key),
+                OrderBy::Key(key) => OrderKey::Property(key.clone()),
                 // A column that is not there is refused when the shape takes this step.
                 OrderBy::Column(name) => OrderKey::Column(shape.column(name).unwrap_or_default()),
             };
@@ -226,7 +232,7 @@ fn operator<'p>(step: &'p Step, shape: &Shape<'p>) -> Option<Operator<'p>> {
 }
 
 /// Adds the next operator to those before it, as one with them where that is better.
-fn fuse<'p>(operators: &mut Vec<Planned<'p>>, next: Planned<'p>) {
+fn fuse(operators: &mut Vec<Planned>, next: Planned) {
     match next.operator {
         Operator::Count => {
             let count = fused_count(operators);
@@ -249,8 +255,8 @@ fn fuse<'p>(operators: &mut Vec<Planned<'p>>, next: Planned<'p>) {
 }
 
 /// The operator that counts, after taking away what it makes superfluous.
-fn fused_count<'p>(operators: &mut Vec<Planned<'p>>) -> Operator<'p> {
-    let keeps_number = |operator: &Operator<'_>| {
+fn fused_count(operators: &mut Vec<Planned>) -> Operator {
+    let keeps_number = |operator: &Operator| {
         use Operator::{Degree, Ids, Order, Properties};
         matches!(operator, Order { .. } | Properties { .. } | Ids | Degree { .. })
     };
@@ -260,8 +266,10 @@ fn fused_count<'p>(operators: &mut Vec<Planned<'p>>) -> Operator<'p> {
     let fused = match operators.last().map(|planned| &planned.operator) {
         Some(Operator::ScanNodes { label: None }) => Operator::NodeCount,
         Some(Operator::ScanEdges { edge_type: None }) => Operator::EdgeCount,
-        Some(&Operator::Expand { follow, .. }) => Operator::DegreeSum { follow },
-        Some(&Operator::KHop { follow, min, max }) => Operator::KHopCount { follow, min, max },
+        Some(Operator::Expand { follow, .. }) => Operator::DegreeSum { follow: follow.clone() },
+        Some(&Operator::KHop { ref follow, min, max }) => {
+            Operator::KHopCount { follow: follow.clone(), min, max }
+        }
         Some(Operator::Distinct) => return count_of_distinct(operators),
         _ => return Operator::Count,
     };
@@ -269,13 +277,13 @@ fn fused_count<'p>(operators: &mut Vec<Planned<'p>>) -> Operator<'p> {
     fused
 }
 
-fn count_of_distinct<'p>(operators: &mut Vec<Planned<'p>>) -> Operator<'p> {
+fn count_of_distinct(operators: &mut Vec<Planned>) -> Operator {
     let before = &operators[..operators.len() - 1];
-    let hop = |planned: &Planned<'p>| match planned.operator {
-        Operator::Expand { follow, to: Expansion::Nodes } => Some(follow),
+    let hop = |planned: &Planned| match &planned.operator {
+        Operator::Expand { follow, to: Expansion::Nodes } => Some(follow.clone()),
         _ => None,
     };
-    let mut hops: Vec<FollowNames<'p>> = before.iter().rev().map_while(hop).collect();
+    let mut hops: Vec<FollowNames> = before.iter().rev().map_while(hop).collect();
     if hops.is_empty() {
         return Operator::Count;
     }
@@ -285,7 +293,7 @@ fn count_of_distinct<'p>(operators: &mut Vec<Planned<'p>>) -> Operator<'p> {
 }
 
 /// The rules that look at a whole segment.
-fn finish(mut operators: Vec<Planned<'_>>, is_answer: bool) -> Vec<Planned<'_>> {
+fn finish(mut operators: Vec<Planned>, is_answer: bool) -> Vec<Planned> {
     if is_answer && let Some(point) = as_point(&operators) {
         operators.clear();
         operators.push(point);
@@ -300,21 +308,26 @@ fn finish(mut operators: Vec<Planned<'_>>, is_answer: bool) -> Vec<Planned<'_>> 
     operators
 }
 
-fn as_point<'p>(operators: &[Planned<'p>]) -> Option<Planned<'p>> {
+fn as_point(operators: &[Planned]) -> Option<Planned> {
     let (first, rest) = operators.split_first()?;
-    let Operator::NodeIds { ids: [id], required } = first.operator else { return None };
+    let Operator::NodeIds { ids, required } = &first.operator else { return None };
+    let [id] = ids.as_slice() else { return None };
     let (at, output) = match rest {
         [] => (first.at, PointOutput::Whole),
-        [Planned { at, operator: Operator::Properties { keys } }] => (*at, PointOutput::Properties(keys)),
-        [Planned { at, operator: Operator::DegreeSum { follow } }] => (*at, PointOutput::DegreeSum(*follow)),
+        [Planned { at, operator: Operator::Properties { keys } }] => {
+            (*at, PointOutput::Properties(keys.clone()))
+        }
+        [Planned { at, operator: Operator::DegreeSum { follow } }] => {
+            (*at, PointOutput::DegreeSum(follow.clone()))
+        }
         _ => return None,
     };
-    Some(Planned { at, operator: Operator::Point { id, required, output } })
+    Some(Planned { at, operator: Operator::Point { id: id.clone(), required: *required, output } })
 }
 
 /// Where a `distinct` of nodes pays though nobody asked for it: before an expansion of nodes that come from another
 /// one, when what follows forgets duplicates. The rows that come out at the end, and their order, stay the same.
-fn early_distincts(operators: &[Planned<'_>]) -> Vec<usize> {
+fn early_distincts(operators: &[Planned]) -> Vec<usize> {
     let mut places = Vec::new();
     // Whether duplicates among the rows at this place make no difference in the end.
     let mut forgets = false;
@@ -337,10 +350,9 @@ fn early_distincts(operators: &[Planned<'_>]) -> Vec<usize> {
     places
 }
 
-fn comes_from_expansion(operators: &[Planned<'_>]) -> bool {
-    let is_filter = |planned: &&Planned<'_>| {
-        matches!(planned.operator, Operator::HasLabel { .. } | Operator::Filter { .. })
-    };
+fn comes_from_expansion(operators: &[Planned]) -> bool {
+    let is_filter =
+        |planned: &&Planned| matches!(planned.operator, Operator::HasLabel { .. } | Operator::Filter { .. });
     let origin = operators.iter().rev().find(|planned| !is_filter(planned));
     origin.is_some_and(|planned| matches!(planned.operator, Operator::Expand { to: Expansion::Nodes, .. }))
 }

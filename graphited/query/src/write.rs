@@ -9,19 +9,17 @@ use rustc_hash::FxHashSet;
 
 use crate::budget::{Budget, Meter};
 use crate::cell::Batch;
-use crate::check::{ColumnKind, columns};
-use crate::cursor::{last_step, rows_needed};
 use crate::error::{At, Error, Located, Result};
 use crate::operators::{Context, Made, bind, bind_properties, entity_id, pull};
-use crate::plan::{NewEdge, NewNode, Operand, Params, Plan, Step};
-use crate::planner::{Segment, plan_pipeline};
+use crate::params::Params;
+use crate::plan::{NewEdge, NewNode, Operand, Step};
+use crate::planner::Segment;
+use crate::prepared::{Prepared, PreparedPipeline};
 use crate::rows::{BATCH_ROWS, Column, Rows};
 
 /// What a statement has done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The columns of the answer: names and kinds.
-    pub columns: Vec<(String, ColumnKind)>,
     /// The answer: entities as they are at the end of the statement.
     pub rows: Batch,
     /// What was changed.
@@ -30,19 +28,17 @@ pub struct Outcome {
 
 /// Runs a plan in a transaction, as one statement. It may also be one that only reads.
 ///
-/// A plan that [`Plan::check`] refuses leaves the transaction as it was. After any other error the changes of this
-/// statement are taken back, and the transaction can only be rolled back.
+/// After an error the changes of this statement are taken back, and the transaction can only be rolled back.
 ///
 /// # Errors
 /// Of the graph; what is wrong with plan or parameters; [`Error::Cancelled`], [`Error::MemoryLimit`],
 /// [`Error::StepLimit`].
 pub fn run_write(
-    plan: &Plan,
+    plan: &Prepared,
     params: &Params,
     transaction: &mut Transaction,
     budget: &Budget,
 ) -> Result<Outcome> {
-    let columns = columns(plan)?;
     transaction.begin_statement().map_err(Error::Transaction)?;
     let mut run = Run {
         plan,
@@ -53,7 +49,7 @@ pub fn run_write(
         made: Vec::new(),
     };
     match run.all() {
-        Ok(rows) => Ok(Outcome { columns, rows, summary: transaction.statement_summary() }),
+        Ok(rows) => Ok(Outcome { rows, summary: transaction.statement_summary() }),
         Err(error) => {
             transaction.fail_statement();
             Err(error)
@@ -63,7 +59,7 @@ pub fn run_write(
 
 /// A statement that is being run.
 struct Run<'a> {
-    plan: &'a Plan,
+    plan: &'a Prepared,
     params: &'a Params,
     transaction: &'a mut Transaction,
     budget: &'a Budget,
@@ -74,22 +70,24 @@ struct Run<'a> {
 impl Run<'_> {
     fn all(&mut self) -> Result<Batch> {
         self.meter.begin_call(self.budget)?;
-        let needed = rows_needed(self.plan);
+        let plan = self.plan;
         let mut answer = Vec::new();
-        for (index, needed) in needed.into_iter().enumerate() {
-            answer = self.pipeline(index)?;
+        for pipeline in plan.pipelines() {
+            answer = self.pipeline(pipeline)?;
             let mut made = Made::Nothing;
-            if let Some(at) = first_step(self.plan, index) {
-                answer.iter().try_for_each(|rows| made.add(rows, needed, at, self.transaction))?;
+            for rows in &answer {
+                made.add(rows, pipeline.needed, pipeline.first, self.transaction)?;
             }
             self.made.push(made);
         }
-        self.show(answer)
+        match plan.pipelines().last() {
+            Some(pipeline) => self.show(answer, pipeline.last),
+            None => Ok(Batch::default()),
+        }
     }
 
-    fn show(&mut self, answer: Vec<Rows>) -> Result<Batch> {
+    fn show(&mut self, answer: Vec<Rows>, at: At) -> Result<Batch> {
         let mut batch = Batch::default();
-        let at = last_step(self.plan);
         for mut rows in answer {
             for row in 0..rows.len {
                 self.meter.step(self.budget, 1)?;
@@ -99,13 +97,13 @@ impl Run<'_> {
         Ok(batch)
     }
 
-    fn pipeline(&mut self, index: usize) -> Result<Vec<Rows>> {
+    fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<Vec<Rows>> {
         let plan = self.plan;
         let mut rows = Vec::new();
-        for segment in plan_pipeline(plan, index)? {
+        for segment in &pipeline.segments {
             rows = match segment {
                 Segment::Read(operators) => self.with_context(|context| {
-                    let mut stages = bind(&operators, rows, context)?;
+                    let mut stages = bind(operators, rows, context)?;
                     let at = operators.last().map(|planned| planned.at);
                     let mut all = Vec::new();
                     while let Some(rows) = pull(&mut stages, BATCH_ROWS, context)? {
@@ -114,7 +112,10 @@ impl Run<'_> {
                     }
                     Ok(all)
                 })?,
-                Segment::Write(at, step) => self.write(at, step, rows)?,
+                Segment::Write(at) => match plan.step(*at) {
+                    Some(step) => self.write(*at, step, rows)?,
+                    None => rows,
+                },
             };
         }
         Ok(rows)
@@ -311,9 +312,4 @@ impl Run<'_> {
 enum Entity {
     Node(NodeId),
     Edge(EdgeId),
-}
-
-fn first_step(plan: &Plan, pipeline: usize) -> Option<At> {
-    let step = plan.pipelines.get(pipeline)?.first()?;
-    Some(crate::check::at(pipeline, 0, step))
 }

@@ -8,7 +8,7 @@ mod common;
 use std::sync::OnceLock;
 
 use common::naive::evaluate;
-use common::{Flat, KEYS, LABELS, Model, TYPES, flatten_batch, random_graph, read, snapshot};
+use common::{Flat, KEYS, LABELS, Model, TYPES, flatten_batch, prepared, random_graph, read, snapshot};
 use graphite_graph::{Direction, GraphDb, Value};
 use graphite_query::{
     Budget, Comparison, EntityRef, Expansion, Operand, OrderBy, Params, Plan, Step, run_write,
@@ -173,11 +173,12 @@ proptest! {
         let (db, model) = graph(index);
         let turn = db.wait_writer_turn(std::time::Duration::from_secs(60)).unwrap();
         let mut tx = db.begin_in(turn);
-        let outcome = run_write(&plan, &params(), &mut tx, &Budget::default()).unwrap();
+        let outcome = run_write(&prepared(&plan), &params(), &mut tx, &Budget::default()).unwrap();
         let found: Vec<Vec<Flat>> = flatten_batch(&outcome.rows, &tx, model);
         prop_assert_eq!(found, evaluate(model, &plan.pipelines[0], &params()), "{:?}", plan);
         prop_assert!(tx.is_unchanged());
-        let columns = graphite_query::columns(&plan).unwrap();
+        let plan = prepared(&plan);
+        let columns = plan.columns();
         prop_assert!(outcome.rows.is_empty() || outcome.rows.width() == columns.len());
     }
 }

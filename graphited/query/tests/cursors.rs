@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use common::naive::evaluate;
 use common::{
-    Flat, Model, ModelEdge, ModelNode, add_edge, add_node, cells, count, expand, new_db, node, read, snapshot,
+    Flat, Model, ModelEdge, ModelNode, add_edge, add_node, cells, count, expand, new_db, node, prepared,
+    read, snapshot,
 };
 use graphite_graph::{Direction, GraphDb, NodeId, Snapshot, Value};
 use graphite_query::{
@@ -155,7 +156,7 @@ fn counts_agree_with_rows() {
 }
 
 fn first_error(plan: Plan, budget: &Budget) -> Error {
-    let mut cursor = Cursor::open(Arc::new(plan), Arc::default()).unwrap();
+    let mut cursor = Cursor::open(prepared(&plan), Arc::default()).unwrap();
     let (mut batch, view) = (Batch::default(), view());
     loop {
         match cursor.next_batch(&view, 1000, &mut batch, budget) {
@@ -234,7 +235,7 @@ fn memory_is_bounded() {
         (hops(2, &[x, Step::Distinct]), 8),
         (hops(4, &[Step::Limit { n: 200_000 }, by_key("x", false), Step::Limit { n: 3 }]), 3),
     ] {
-        let mut cursor = Cursor::open(Arc::new(plan), Arc::default()).unwrap();
+        let mut cursor = Cursor::open(prepared(&plan), Arc::default()).unwrap();
         let progress = cursor.next_batch(&view(), 1000, &mut batch, &budget).unwrap();
         assert_eq!((progress, batch.len()), (Progress::Done, rows));
     }
@@ -265,7 +266,7 @@ fn a_search_finds_the_way() {
     assert!(found(search(Direction::Both, Some(1))).is_empty());
     assert!(found(search(Direction::Out, None)).is_empty(), "no edge leads from this spoke to the hub");
 
-    let open = |plan, params| Cursor::open(Arc::new(plan), Arc::new(params)).unwrap();
+    let open = |plan: Plan, params| Cursor::open(prepared(&plan), Arc::new(params)).unwrap();
     let mut batch = Batch::default();
     let nobody = Params::from([("to".to_owned(), Value::Int(1 << 40))]);
     let error = open(search(Direction::Both, None), nobody)
@@ -299,7 +300,7 @@ fn a_search_keeps_no_more_than_it_may() {
     let nodes = [&leaves[..1], &way, &leaves[1..2]].concat();
     assert!(matches!(&found[0][..], [Flat::Path(path, edges)] if *path == nodes && edges.len() == 6));
 
-    let mut cursor = Cursor::open(Arc::new(plan), Arc::default()).unwrap();
+    let mut cursor = Cursor::open(prepared(&plan), Arc::default()).unwrap();
     let small = Budget::default().memory_bytes_max(1000);
     let error = cursor.next_batch(&view, 1, &mut Batch::default(), &small).unwrap_err();
     let expected = At { pipeline: 0, step: 0, op: "shortest_path" };
@@ -385,7 +386,7 @@ fn plans_that_make_no_sense_are_refused() {
     assert!(matches!(Plan::of([nodes()]).then([]).check(), Err(Error::EmptyPipeline { pipeline: 1 })));
     let write = Plan::of([nodes()]).then([nodes(), Step::Delete { detach: true }]);
     assert!(write.is_write() && write.check().is_ok());
-    let refused = Cursor::open(Arc::new(write), Arc::default()).err().unwrap();
+    let refused = Cursor::open(prepared(&write), Arc::default()).err().unwrap();
     assert!(
         matches!(refused, Error::NotARead { at: At { pipeline: 1, step: 1, op: "delete" } }),
         "{refused:?}"
@@ -445,4 +446,34 @@ fn values_of_all_kinds_have_an_order() {
         descending.reverse();
         assert_eq!(values(true, by_column), descending, "null comes first");
     }
+}
+
+/// One prepared plan, run again and again while labels, types and keys that it names are made.
+#[test]
+fn a_prepared_plan_finds_what_got_its_name_later() {
+    let db = new_db();
+    let step = |key: &str| Step::Filter { key: key.to_owned(), comparison: Comparison::Exists, value: None };
+    let labelled = Step::Nodes { label: Some("Late".to_owned()) };
+    let follow =
+        Step::Expand { direction: Direction::Out, types: vec!["LATE".to_owned()], to: Expansion::Nodes };
+    let plan = prepared(&Plan::of([labelled, step("late"), follow, Step::Ids]));
+    let run = || {
+        let mut cursor = Cursor::open(plan.clone(), Arc::default()).unwrap();
+        let mut batch = Batch::default();
+        cursor.next_batch(&snapshot(&db), 10, &mut batch, &Budget::default()).unwrap();
+        batch.rows().map(<[Cell]>::to_vec).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), Vec::<Vec<Cell>>::new());
+    let (mut tx, mut model) = (db.begin().unwrap(), Model::default());
+    let properties = [("late".to_owned(), Value::Int(1))].into();
+    let from = ModelNode { labels: ["Late".to_owned()].into(), properties };
+    let from = add_node(&mut tx, &mut model, from);
+    let to = add_node(&mut tx, &mut model, ModelNode::default());
+    tx.commit().unwrap();
+    assert_eq!(run(), Vec::<Vec<Cell>>::new(), "the edge's type has no number yet");
+    let mut tx = db.begin().unwrap();
+    let edge = ModelEdge { edge_type: "LATE".into(), start: from, end: to, properties: [].into() };
+    add_edge(&mut tx, &mut model, edge);
+    tx.commit().unwrap();
+    assert_eq!(run(), [[Cell::Value(Value::Int(to.0.cast_signed()))]]);
 }

@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use common::naive::evaluate;
 use common::{
-    Flat, KEYS, LABELS, Model, TYPES, cells, count, expand, flatten_batch, new_db, node, random_graph,
-    snapshot,
+    Flat, KEYS, LABELS, Model, TYPES, cells, count, expand, flatten_batch, new_db, node, prepared,
+    random_graph, snapshot,
 };
 use graphite_graph::{Direction, GraphDb, NodeId, Summary, Transaction, Value, View};
 use graphite_query::{
     Budget, Cell, Comparison, EntityRef, Error, Expansion, NewEdge, NewNode, Operand, Outcome, Params, Plan,
-    Properties, Step, run_write,
+    Prepared, Properties, Step, run_write,
 };
 use proptest::prelude::*;
 
 fn run(tx: &mut Transaction, plan: &Plan) -> Outcome {
-    run_write(plan, &Params::new(), tx, &Budget::default()).unwrap()
+    run_write(&prepared(plan), &Params::new(), tx, &Budget::default()).unwrap()
 }
 
 fn properties(pairs: &[(&str, Operand)]) -> Properties {
@@ -71,7 +71,7 @@ fn named() -> Params {
 fn made_pair() -> (GraphDb, NodeId, NodeId) {
     let db = new_db();
     let mut tx = db.begin().unwrap();
-    let outcome = run_write(&pair(), &named(), &mut tx, &Budget::default()).unwrap();
+    let outcome = run_write(&prepared(&pair()), &named(), &mut tx, &Budget::default()).unwrap();
     let [Cell::Edge(edge)] = outcome.rows.rows().next().unwrap() else { panic!("an edge") };
     let ends = (edge.start, edge.end);
     tx.commit().unwrap();
@@ -82,7 +82,7 @@ fn made_pair() -> (GraphDb, NodeId, NodeId) {
 fn one_plan_makes_nodes_and_the_edge_between_them() {
     let db = new_db();
     let mut tx = db.begin().unwrap();
-    let outcome = run_write(&pair(), &named(), &mut tx, &Budget::default()).unwrap();
+    let outcome = run_write(&prepared(&pair()), &named(), &mut tx, &Budget::default()).unwrap();
     let expected = Summary {
         nodes_created: 2,
         edges_created: 1,
@@ -91,7 +91,7 @@ fn one_plan_makes_nodes_and_the_edge_between_them() {
         ..Summary::default()
     };
     assert_eq!(outcome.summary, expected);
-    assert_eq!(outcome.columns, [("edge".to_owned(), graphite_query::ColumnKind::Edge)]);
+    assert_eq!(prepared(&pair()).columns(), [("edge".to_owned(), graphite_query::ColumnKind::Edge)]);
     tx.commit().unwrap();
 
     let view = snapshot(&db);
@@ -191,7 +191,7 @@ fn deleting_goes_with_edges_or_not_at_all() {
     let (db, ada, charles) = made_pair();
     let mut tx = db.begin().unwrap();
     let error = run_write(
-        &Plan::of([node(ada), Step::Delete { detach: false }]),
+        &prepared(&Plan::of([node(ada), Step::Delete { detach: false }])),
         &Params::new(),
         &mut tx,
         &Budget::default(),
@@ -208,7 +208,6 @@ fn deleting_goes_with_edges_or_not_at_all() {
     let outcome = run(&mut tx, &Plan::of([all_nodes(), Step::Delete { detach: true }]));
     let expected = Summary { nodes_deleted: 2, edges_deleted: 1, ..Summary::default() };
     assert_eq!((outcome.summary, outcome.rows.len()), (expected, 0));
-    assert_eq!(outcome.columns, []);
     drop(tx);
 
     let mut tx = db.begin().unwrap();
@@ -251,19 +250,19 @@ fn a_failed_statement_leaves_nothing_behind() {
     for plan in failing {
         let mut tx = db.begin().unwrap();
         run(&mut tx, &Plan::of([create()]));
-        let error = run_write(&plan, &Params::new(), &mut tx, &Budget::default()).unwrap_err();
+        let error = run_write(&prepared(&plan), &Params::new(), &mut tx, &Budget::default()).unwrap_err();
         assert!(!matches!(error, Error::Transaction(_)), "{error:?}");
         assert_eq!(tx.summary().nodes_created, 1, "the statement before is kept: {plan:?}");
-        let again =
-            run_write(&Plan::of([create()]), &Params::new(), &mut tx, &Budget::default()).unwrap_err();
+        let again = run_write(&prepared(&Plan::of([create()])), &Params::new(), &mut tx, &Budget::default())
+            .unwrap_err();
         assert!(matches!(again, Error::Transaction(graphite_graph::Error::TransactionFailed)), "{again:?}");
         assert!(tx.commit().is_err());
     }
     assert_eq!(count(&Plan::of([all_nodes(), Step::Count]), &snapshot(&db)), 2);
 
+    let senseless = Prepared::new(Plan::of([create(), create()]));
+    assert!(matches!(senseless, Err(Error::InvalidStep { .. })), "{senseless:?}");
     let mut tx = db.begin().unwrap();
-    let senseless = Plan::of([create(), create()]);
-    assert!(run_write(&senseless, &Params::new(), &mut tx, &Budget::default()).is_err());
     run(&mut tx, &Plan::of([create()]));
     tx.commit().unwrap();
     assert_eq!(
@@ -285,7 +284,7 @@ fn a_write_is_cancelled_and_bounded() {
         (Budget::default().steps_max(100), |error| matches!(error, Error::StepLimit { .. })),
     ] {
         let mut tx = db.begin().unwrap();
-        let error = run_write(&many, &Params::new(), &mut tx, &budget).unwrap_err();
+        let error = run_write(&prepared(&many), &Params::new(), &mut tx, &budget).unwrap_err();
         assert!(is_expected(&error), "{error:?}");
         assert_eq!(tx.summary(), Summary::default());
     }
@@ -293,7 +292,8 @@ fn a_write_is_cancelled_and_bounded() {
     run(&mut tx, &many);
     let budget = Budget::default().memory_bytes_max(10_000);
     let touch = Step::Set { properties: properties(&[("x", Operand::from(1))]) };
-    let error = run_write(&Plan::of([all_nodes(), touch]), &Params::new(), &mut tx, &budget).unwrap_err();
+    let error =
+        run_write(&prepared(&Plan::of([all_nodes(), touch])), &Params::new(), &mut tx, &budget).unwrap_err();
     assert!(matches!(error, Error::MemoryLimit { .. }), "{error:?}");
 }
 

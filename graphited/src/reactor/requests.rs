@@ -24,8 +24,9 @@ use crate::timers::Kind;
 
 /// Longest params of `run` that are decoded on the reactor, in bytes.
 const QUICK_DECODE_BYTES_MAX: usize = 32 << 10;
-/// Pages that a statement may look at on the reactor.
-const QUICK_PAGES_MAX: u32 = 64;
+/// Pages that a statement may look at on the reactor, all of them in memory: at worst about 200 us of walking, if all
+/// are full of edges. A worker would have to be woken, which takes as long as some hundred looks at a page.
+const QUICK_PAGES_MAX: u32 = 256;
 /// Name and version of this daemon, as clients see it.
 pub(super) const SERVER: &str = concat!("graphited/", env!("CARGO_PKG_VERSION"));
 /// Most bytes of a client's name that are kept.

@@ -37,13 +37,15 @@ impl Snapshot {
         self.budget.set(pages);
     }
 
-    fn spend_budget(&self, number: PageNo) -> Result<()> {
-        let Some(left) = self.budget.get() else { return Ok(()) };
-        if left == 0 || self.inner.cache.newest(number).is_none() {
+    /// The newest version, if it is in memory and one more page may be looked at.
+    #[inline]
+    fn newest_within(&self, number: PageNo, left: u32) -> Result<PageRef> {
+        let newest = self.inner.cache.newest(number);
+        if left == 0 || newest.is_none() {
             return Err(Error::NotCached);
         }
         self.budget.set(Some(left - 1));
-        Ok(())
+        Ok(PageRef::Newest(newest))
     }
 
     /// The version that this view shows where the newest is too new.
@@ -81,10 +83,10 @@ impl PageReader for Snapshot {
 
     #[inline]
     fn page(&self, number: PageNo) -> Result<PageRef> {
-        if self.budget.get().is_some() {
-            self.spend_budget(number)?;
-        }
-        let newest = self.inner.newest(number)?;
+        let newest = match self.budget.get() {
+            None => self.inner.newest(number)?,
+            Some(left) => self.newest_within(number, left)?,
+        };
         if newest.version().lsn <= self.registered.lsn { Ok(newest) } else { self.older(&newest) }
     }
 }

@@ -44,6 +44,11 @@ impl SlotSet {
         }
     }
 
+    /// How many members a list may have: more of them are dearer to sort than a bitmap is to fill and to read.
+    fn list_max(&self) -> usize {
+        LIST_MAX.max((self.slots_end / 64 + 1) / WORDS_PER_SORTED)
+    }
+
     /// Becomes a bitmap if the list has grown too long to be sorted cheaply.
     fn settle(&mut self) {
         self.expect(self.list.len());
@@ -51,11 +56,10 @@ impl SlotSet {
 
     /// Becomes a bitmap if so many members are too many for a list.
     pub(super) fn expect(&mut self, count: usize) {
-        let words = self.slots_end / 64 + 1;
-        if self.is_bitmap() || count <= LIST_MAX.max(words / WORDS_PER_SORTED) {
+        if self.is_bitmap() || count <= self.list_max() {
             return;
         }
-        self.words = vec![0; words];
+        self.words = vec![0; self.slots_end / 64 + 1];
         for slot in std::mem::take(&mut self.list) {
             SlotSet::set(&mut self.words, &mut self.far, slot);
         }
@@ -68,22 +72,33 @@ impl SlotSet {
         frontier: &[NodeSlot],
         follow: Follow<'_>,
     ) -> Result<u64> {
-        let mut edges = 0;
-        if self.is_bitmap() {
+        let Follow { direction, types } = follow;
+        let (mut edges, mut rest) = (0, frontier);
+        if !self.is_bitmap() {
+            // The list never grows past what it may hold, so that it stays in a few pages of memory.
+            let list_max = self.list_max();
+            let (list, mut full_at) = (&mut self.list, None);
+            let before = list.len();
+            let _ = view.for_each_neighbour(frontier, direction, types, |index, slot, _| {
+                list.push(slot);
+                if list.len() > list_max {
+                    full_at = Some(index);
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            edges = (self.list.len() - before) as u64;
+            self.settle();
+            // The node that filled it is visited once more, for a set forgets what it was told twice.
+            rest = full_at.map_or(&[], |index| &frontier[index..]);
+        }
+        if !rest.is_empty() {
             let (words, far) = (self.words.as_mut_slice(), &mut self.far);
-            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
+            let _ = view.for_each_neighbour(rest, direction, types, |_, slot, _| {
                 edges += 1;
                 SlotSet::set(words, far, slot);
                 ControlFlow::Continue(())
             })?;
-        } else {
-            let list = &mut self.list;
-            let _ = view.for_each_neighbour(frontier, follow.direction, follow.types, |_, slot, _| {
-                list.push(slot);
-                ControlFlow::Continue(())
-            })?;
-            edges = self.list.len() as u64;
-            self.settle();
         }
         Ok(edges)
     }

@@ -8,7 +8,8 @@ use graphite_graph::{Direction, EdgeId, KeyId, NodeId, TypeId, Value, View};
 
 use super::{Context, Stage, Work, collect, expand, order, reach, source, transform};
 use crate::error::{At, Error, Result};
-use crate::plan::{EntityRef, Operand, Params};
+use crate::params::Params;
+use crate::plan::{EntityRef, Operand};
 use crate::planner::{FollowNames, Operator, OrderKey, Planned, PointOutput};
 use crate::rows::Rows;
 
@@ -21,8 +22,8 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    fn new(names: FollowNames<'_>, catalog: &Catalog) -> Follow {
-        let FollowNames { direction, types } = names;
+    fn new(names: &FollowNames, catalog: &Catalog) -> Follow {
+        let (direction, types) = (names.direction, &names.types);
         if types.is_empty() {
             return Follow { direction, types: None };
         }
@@ -48,7 +49,7 @@ impl Follow {
 
 /// The stages of a segment. `input` is what the write before it passed on.
 pub(crate) fn bind<V: View>(
-    planned: &[Planned<'_>],
+    planned: &[Planned],
     input: Vec<Rows>,
     context: &Context<'_, V>,
 ) -> Result<Vec<Stage>> {
@@ -63,9 +64,9 @@ pub(crate) fn bind<V: View>(
     Ok(stages)
 }
 
-fn bind_one<V: View>(at: At, operator: &Operator<'_>, context: &Context<'_, V>) -> Result<Work> {
+fn bind_one<V: View>(at: At, operator: &Operator, context: &Context<'_, V>) -> Result<Work> {
     let catalog = context.catalog;
-    let follow = |names: &FollowNames<'_>| Follow::new(*names, catalog);
+    let follow = |names: &FollowNames| Follow::new(names, catalog);
     Ok(match operator {
         Operator::Input => Work::Input(Vec::new().into_iter()),
         Operator::Point { id, required, output } => {
@@ -86,10 +87,10 @@ fn bind_one<V: View>(at: At, operator: &Operator<'_>, context: &Context<'_, V>) 
             Work::EdgeIds(source::EdgeIds::new(ids, *required))
         }
         Operator::ScanNodes { label } => {
-            Work::ScanNodes(source::ScanNodes::new(label.map(|name| catalog.label_id(name))))
+            Work::ScanNodes(source::ScanNodes::new(label.as_ref().map(|name| catalog.label_id(name))))
         }
         Operator::ScanEdges { edge_type } => {
-            Work::ScanEdges(source::ScanEdges::new(edge_type.map(|name| catalog.type_id(name))))
+            Work::ScanEdges(source::ScanEdges::new(edge_type.as_ref().map(|name| catalog.type_id(name))))
         }
         Operator::NodeCount => Work::Counter(source::Counter::new(source::Counted::Nodes)),
         Operator::EdgeCount => Work::Counter(source::Counter::new(source::Counted::Edges)),
@@ -100,7 +101,8 @@ fn bind_one<V: View>(at: At, operator: &Operator<'_>, context: &Context<'_, V>) 
             Work::ShortestPath(Box::new(source::ShortestPath::new(from, to, follow(names), max_hops)))
         }
         Operator::Filter { key, comparison, value } => {
-            let operand = value.map_or(Ok(Value::Null), |operand| value_of(at, operand, context.params))?;
+            let operand = value.as_ref();
+            let operand = operand.map_or(Ok(Value::Null), |operand| value_of(at, operand, context.params))?;
             Work::Filter(transform::Filter::new(catalog.key_id(key), *comparison, operand))
         }
         Operator::HasLabel { label } => Work::HasLabel(transform::HasLabel::new(catalog.label_id(label))),

@@ -20,8 +20,9 @@ use graphite_graph::catalog::Catalog;
 use graphite_graph::{EdgeId, NodeId, View};
 
 use crate::budget::{Budget, Meter};
+use crate::cell::{Batch, Cell};
 use crate::error::{At, Result};
-use crate::plan::Params;
+use crate::params::Params;
 use crate::rows::Rows;
 
 pub(crate) use bind::{bind, bind_properties, entity_id};
@@ -147,6 +148,27 @@ pub(crate) fn pull<V: View>(
         Work::Limit(limit) => limit.next(before, want, context),
         Work::Skip(skip) => skip.next(before, context),
     }
+}
+
+/// Shows the one row of stages that read one node as a whole, without rows in between; `None` if they are others.
+pub(crate) fn show_point<V: View>(
+    stages: &mut [Stage],
+    context: &mut Context<'_, V>,
+    batch: &mut Batch,
+) -> Option<Result<()>> {
+    let [Stage { at, work: Work::Point(point) }] = stages else { return None };
+    if !point.is_whole() {
+        return None;
+    }
+    let node = match context.step(1).and_then(|()| point.node(*at, context.view)) {
+        Ok(node) => node,
+        Err(error) => return Some(Err(error)),
+    };
+    if let Some(node) = node {
+        batch.push(Cell::Node(node));
+        batch.end_row(1);
+    }
+    Some(Ok(()))
 }
 
 /// Whether there is nothing to come, as far as can be told without a look into the graph.

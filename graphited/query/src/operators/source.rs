@@ -2,7 +2,7 @@
 
 use graphite_graph::traverse;
 use graphite_graph::{
-    EdgeId, EdgeSlot, Error as GraphError, KeyId, LabelId, NodeId, NodeSlot, TypeId, Value, View,
+    EdgeId, EdgeSlot, Error as GraphError, KeyId, LabelId, Node, NodeId, NodeSlot, TypeId, Value, View,
 };
 
 use super::Context;
@@ -39,17 +39,35 @@ impl Point {
         self.done
     }
 
-    pub(super) fn next<V: View>(&mut self, at: At, context: &mut Context<'_, V>) -> Result<Option<Rows>> {
+    /// Whether all of the node is wanted, so that it can be shown as it is read.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.output, PointOutput::Whole)
+    }
+
+    /// The node as a whole, once.
+    pub(super) fn node<V: View>(&mut self, at: At, view: &V) -> Result<Option<Node>> {
         if std::mem::replace(&mut self.done, true) {
             return Ok(None);
         }
+        let Some(id) = self.id else { return Ok(None) };
+        let node = view.node(id).at(at)?;
+        if node.is_none() && self.required {
+            return Err(GraphError::NodeNotFound(id)).at(at);
+        }
+        Ok(node)
+    }
+
+    pub(super) fn next<V: View>(&mut self, at: At, context: &mut Context<'_, V>) -> Result<Option<Rows>> {
         let view = context.view;
+        if self.is_whole() {
+            let node = self.node(at, view)?;
+            return Ok(node.map(|node| Rows::of(Column::Cells(vec![Cell::Node(node)]))));
+        }
+        if std::mem::replace(&mut self.done, true) {
+            return Ok(None);
+        }
         let columns = match (&self.output, self.id) {
-            (PointOutput::Whole, id) => {
-                let node = id.map_or(Ok(None), |id| view.node(id)).at(at)?;
-                node.map(|node| vec![Column::Cells(vec![Cell::Node(node)])])
-            }
-            (PointOutput::Properties(_), None) => None,
+            (PointOutput::Properties(_), None) | (PointOutput::Whole, _) => None,
             (PointOutput::Properties(keys), Some(id)) => {
                 let mut columns = Vec::with_capacity(keys.len());
                 let found =

@@ -27,7 +27,7 @@ fn order() -> Step {
     Step::Order { by: OrderBy::Key("k".into()), desc: false }
 }
 
-const OUT: FollowNames<'static> = FollowNames { direction: Direction::Out, types: &[] };
+const OUT: FollowNames = FollowNames { direction: Direction::Out, types: Vec::new() };
 
 /// The operators of a plan of one reading pipeline, as text: its debug form is what a reader compares.
 fn operators(steps: &[Step]) -> Vec<String> {
@@ -39,12 +39,12 @@ fn operators(steps: &[Step]) -> Vec<String> {
     operators.iter().map(|planned| name(&planned.operator)).collect()
 }
 
-fn name(operator: &Operator<'_>) -> String {
+fn name(operator: &Operator) -> String {
     let text = format!("{operator:?}");
     text.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
 }
 
-fn only(steps: &[Step], check: impl FnOnce(&Operator<'_>)) {
+fn only(steps: &[Step], check: impl FnOnce(&Operator)) {
     let plan = Plan::of(steps);
     let segments = plan_pipeline(&plan, 0).unwrap();
     match segments.as_slice() {
@@ -56,16 +56,16 @@ fn only(steps: &[Step], check: impl FnOnce(&Operator<'_>)) {
 #[test]
 fn point_reads_are_one_operator() {
     let id = EntityRef::Id(7);
-    let whole = Operator::Point { id: &id, required: false, output: PointOutput::Whole };
+    let whole = Operator::Point { id: id.clone(), required: false, output: PointOutput::Whole };
     only(&[node(7)], |operator| assert_eq!(*operator, whole));
     let keys = vec!["a".to_owned()];
     only(&[node(7), Step::Properties { keys: keys.clone() }], |operator| {
-        let output = PointOutput::Properties(&keys);
-        assert_eq!(*operator, Operator::Point { id: &id, required: false, output });
+        let output = PointOutput::Properties(keys.clone());
+        assert_eq!(*operator, Operator::Point { id: id.clone(), required: false, output });
     });
     only(&[node(7), expand(), Step::Count], |operator| {
         let output = PointOutput::DegreeSum(OUT);
-        assert_eq!(*operator, Operator::Point { id: &id, required: false, output });
+        assert_eq!(*operator, Operator::Point { id: id.clone(), required: false, output });
     });
     let two = Step::Node { ids: vec![EntityRef::Id(1), EntityRef::Id(2)], required: false };
     assert_eq!(operators(&[two]), ["NodeIds"], "several nodes come in rows");
@@ -172,7 +172,7 @@ fn writes_cut_a_pipeline_into_segments() {
         .iter()
         .map(|segment| match segment {
             Segment::Read(operators) => operators.iter().map(|planned| name(&planned.operator)).collect(),
-            Segment::Write(at, _) => vec![at.op.to_owned()],
+            Segment::Write(at) => vec![at.op.to_owned()],
         })
         .collect();
     assert_eq!(shape, [vec!["ScanNodes", "HasLabel"], vec!["set"], vec!["Input", "Expand"], vec!["delete"]]);

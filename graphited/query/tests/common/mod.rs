@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use graphite_graph::{EdgeId, GraphDb, NodeId, Snapshot, Transaction, Value, View};
-use graphite_query::{Batch, Budget, Cell, Cursor, EntityRef, Expansion, Params, Plan, Progress, Step};
+use graphite_query::{
+    Batch, Budget, Cell, Cursor, EntityRef, Expansion, Params, Plan, Prepared, Progress, Step,
+};
 use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
@@ -218,7 +220,7 @@ pub(crate) fn read(
     model: &Model,
     batch_rows: usize,
 ) -> graphite_query::Result<Vec<Vec<Flat>>> {
-    let mut cursor = Cursor::open(Arc::new(plan.clone()), Arc::new(params.clone()))?;
+    let mut cursor = Cursor::open(Arc::new(Prepared::new(plan.clone())?), Arc::new(params.clone()))?;
     let (mut batch, budget, mut all) = (Batch::default(), Budget::default(), Vec::new());
     loop {
         let progress = cursor.next_batch(view, batch_rows, &mut batch, &budget)?;
@@ -232,9 +234,14 @@ pub(crate) fn read(
     }
 }
 
+/// A plan that makes sense, ready to run.
+pub(crate) fn prepared(plan: &Plan) -> Arc<Prepared> {
+    Arc::new(Prepared::new(plan.clone()).unwrap())
+}
+
 /// The cells of the plan's rows, without a model.
 pub(crate) fn cells(plan: &Plan, view: &impl View) -> Vec<Vec<Cell>> {
-    let mut cursor = Cursor::open(Arc::new(plan.clone()), Arc::default()).unwrap();
+    let mut cursor = Cursor::open(prepared(plan), Arc::default()).unwrap();
     let (mut batch, mut all) = (Batch::default(), Vec::new());
     while cursor.next_batch(view, 100, &mut batch, &Budget::default()).unwrap() == Progress::More {
         all.extend(batch.rows().map(<[Cell]>::to_vec));

@@ -32,7 +32,7 @@ fn one(cell: Flat) -> Row {
 fn id_of(entity: &EntityRef, params: &Params) -> u64 {
     match entity {
         EntityRef::Id(id) => *id,
-        EntityRef::Param(name) => match params[name] {
+        EntityRef::Param(name) => match *params.get(name).unwrap() {
             Value::Int(id) => id as u64,
             ref other => panic!("an id: {other:?}"),
         },
@@ -77,7 +77,7 @@ fn apply(model: &Model, step: &Step, params: &Params, rows: Vec<Row>, names: &mu
             let operand = match value {
                 None => Value::Null,
                 Some(Operand::Value(value)) => value.clone(),
-                Some(Operand::Param(name)) => params[name].clone(),
+                Some(Operand::Param(name)) => params.get(name).unwrap().clone(),
             };
             let keep = |row: &Row| passes(*comparison, &property(model, row, key), &operand);
             rows.into_iter().filter(keep).collect()

@@ -67,7 +67,8 @@ impl Part<'_> {
             if type_ < self.from.0 || !self.wants(type_) {
                 continue;
             }
-            if type_ == self.from.0 {
+            // A search in every leaf for what is below all of it would wait for memory at each of its steps.
+            if type_ == self.from.0 && self.from.1 != Entry::MIN {
                 entries = entries.split_at(entries.rank(self.from.1)).1;
             }
             if !entries.is_empty()
