@@ -192,7 +192,9 @@ fn a_level_may_become_a_bitmap_within_a_node() {
         let mut nodes =
             |count: usize| -> Vec<NodeId> { (0..count).map(|_| tx.create_node(&[], &[]).unwrap()).collect() };
         let (root, middle, ends) = (nodes(1)[0], nodes(4), nodes(leaves));
-        middle.iter().for_each(|&node| drop(tx.create_edge(root, type_, node, &[]).unwrap()));
+        for &node in &middle {
+            tx.create_edge(root, type_, node, &[]).unwrap();
+        }
         // The first and the last have one leaf each; the third has all, some of them twice.
         tx.create_edge(middle[0], type_, ends[1], &[]).unwrap();
         tx.create_edge(middle[1], type_, root, &[]).unwrap();
