@@ -180,3 +180,38 @@ fn large_levels_are_bitmaps_and_still_right() {
     .unwrap();
     assert!(edges > 0, "the budget is told how many edges were looked at");
 }
+
+/// A level that is a list before a node with many neighbours and a bitmap behind it: nothing is lost on the way, be it
+/// small enough for a block or a hub with pages of its own.
+#[test]
+fn a_level_may_become_a_bitmap_within_a_node() {
+    for leaves in [40, 200, 3000] {
+        let db = open(&SimDisk::new());
+        let type_ = db.type_id_or_create("T").unwrap();
+        let mut tx = db.begin().unwrap();
+        let mut nodes =
+            |count: usize| -> Vec<NodeId> { (0..count).map(|_| tx.create_node(&[], &[]).unwrap()).collect() };
+        let (root, middle, ends) = (nodes(1)[0], nodes(4), nodes(leaves));
+        for &node in &middle {
+            tx.create_edge(root, type_, node, &[]).unwrap();
+        }
+        // The first and the last have one leaf each; the third has all, some of them twice.
+        tx.create_edge(middle[0], type_, ends[1], &[]).unwrap();
+        tx.create_edge(middle[1], type_, root, &[]).unwrap();
+        ends.iter().chain(&ends[..10]).for_each(|&leaf| {
+            tx.create_edge(middle[2], type_, leaf, &[]).unwrap();
+        });
+        tx.create_edge(middle[3], type_, middle[0], &[]).unwrap();
+        tx.commit().unwrap();
+        settle(&db);
+        let view = db.snapshot().unwrap();
+        let out = Follow { direction: Direction::Out, types: None };
+        let mut expected: Vec<NodeSlot> =
+            ends.iter().chain([&root, &middle[0]]).map(|id| id.slot()).collect();
+        expected.sort_unstable();
+        let starts = [root.slot()];
+        assert_eq!(walk_ends(&view, &starts, out, 2, &mut |_| true).unwrap(), expected);
+        let count = walk_end_count(&view, &starts, out, 2, &mut |_| true).unwrap();
+        assert_eq!(count, expected.len() as u64);
+    }
+}

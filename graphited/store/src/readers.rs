@@ -8,7 +8,7 @@
 //!    successor. The horizon is the least of `visible` and all readers.
 //! 3. A reader that is expired is told so before anything is dropped that it may need.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::page::{Lsn, PageNo};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
@@ -22,7 +22,8 @@ pub(crate) struct Readers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    at: BTreeMap<Lsn, ReadersAt>,
+    /// By rising LSN. Who comes mostly reads at the last one, and mostly is alone there.
+    at: Vec<(Lsn, ReadersAt)>,
     /// Superseded versions whose successor is not yet visible: (successor's LSN, page), in the order of LSNs.
     superseded: VecDeque<(Lsn, PageNo)>,
 }
@@ -54,6 +55,13 @@ impl Present {
     pub(crate) fn between(&self, version: Lsn, successor: Lsn) -> Option<Lsn> {
         let first = self.lsns.partition_point(|&lsn| lsn < version);
         self.lsns.get(first).copied().filter(|&lsn| lsn < successor)
+    }
+}
+
+impl Inner {
+    /// Where the readers at `lsn` are, or would be.
+    fn place(&self, lsn: Lsn) -> Result<usize, usize> {
+        self.at.binary_search_by_key(&lsn, |(at, _)| *at)
     }
 }
 
@@ -103,13 +111,20 @@ impl Readers {
     fn register(&self, at: &AtomicU64) -> Registered {
         let mut inner = self.inner.lock();
         let lsn = Lsn(at.load(Ordering::Acquire));
-        let readers = inner.at.entry(lsn).or_insert_with(|| ReadersAt {
-            count: 0,
-            expired: Arc::new(AtomicBool::new(false)),
-            held: Vec::new(),
-        });
-        readers.count += 1;
-        Registered { lsn, expired: readers.expired.clone() }
+        let expired = match inner.place(lsn) {
+            Ok(place) => {
+                let (_, readers) = &mut inner.at[place];
+                readers.count += 1;
+                readers.expired.clone()
+            }
+            Err(place) => {
+                let expired = Arc::new(AtomicBool::new(false));
+                let readers = ReadersAt { count: 1, expired: expired.clone(), held: Vec::new() };
+                inner.at.insert(place, (lsn, readers));
+                expired
+            }
+        };
+        Registered { lsn, expired }
     }
 
     /// Removes a reader; returns the pages that were held for it and may be pruned now.
@@ -118,46 +133,43 @@ impl Readers {
         if registered.expired.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let readers = inner.at.get_mut(&registered.lsn).expect("a reader that was not expired is registered");
+        let place = inner.place(registered.lsn).expect("a reader that was not expired is registered");
+        let (_, readers) = &mut inner.at[place];
         readers.count -= 1;
         if readers.count > 0 {
             return Vec::new();
         }
-        inner.at.remove(&registered.lsn).map(|readers| readers.held).unwrap_or_default()
+        inner.at.remove(place).1.held
     }
 
     pub(crate) fn present(&self) -> Present {
         let inner = self.inner.lock();
-        Present { visible: self.visible(), lsns: inner.at.keys().copied().collect() }
+        Present { visible: self.visible(), lsns: inner.at.iter().map(|(lsn, _)| *lsn).collect() }
     }
 
     /// Notes that `page` has a version kept for the readers at `lsn`; `false` if they left meanwhile.
     pub(crate) fn hold(&self, lsn: Lsn, page: PageNo) -> bool {
-        match self.inner.lock().at.get_mut(&lsn) {
-            Some(readers) => {
-                readers.held.push(page);
-                true
-            }
-            None => false,
-        }
+        let mut inner = self.inner.lock();
+        let Ok(place) = inner.place(lsn) else { return false };
+        inner.at[place].1.held.push(page);
+        true
     }
 
     /// The least LSN that anybody may still read.
     pub(crate) fn horizon(&self) -> Lsn {
         let inner = self.inner.lock();
         let visible = self.visible();
-        inner.at.keys().next().map_or(visible, |&oldest| oldest.min(visible))
+        inner.at.first().map_or(visible, |&(oldest, _)| oldest.min(visible))
     }
 
     /// Takes the oldest reader's right to old versions away; returns the pages that were held for it.
     pub(crate) fn expire_oldest(&self) -> Vec<PageNo> {
         let mut inner = self.inner.lock();
         let visible = self.visible();
-        match inner.at.first_key_value() {
-            Some((&oldest, _)) if oldest < visible => {}
-            _ => return Vec::new(),
+        if inner.at.first().is_none_or(|&(oldest, _)| oldest >= visible) {
+            return Vec::new();
         }
-        let (_, readers) = inner.at.pop_first().expect("there is a first");
+        let (_, readers) = inner.at.remove(0);
         readers.expired.store(true, Ordering::Release);
         readers.held
     }
@@ -165,6 +177,7 @@ impl Readers {
     /// Number of readers and the LSN of the oldest.
     pub(crate) fn summary(&self) -> (usize, Option<Lsn>) {
         let inner = self.inner.lock();
-        (inner.at.values().map(|readers| readers.count).sum(), inner.at.keys().next().copied())
+        let count = inner.at.iter().map(|(_, readers)| readers.count).sum();
+        (count, inner.at.first().map(|&(lsn, _)| lsn))
     }
 }
