@@ -86,9 +86,10 @@ impl Allocator {
         u32::try_from(self.clean.len() + self.logged.len() + self.waiting.len()).unwrap_or(u32::MAX)
     }
 
-    /// Free pages that a bulk turn cannot have before the next checkpoint.
+    /// Free pages that a bulk turn could have after a checkpoint. Those that wait for a reader are not among them, for a
+    /// checkpoint would not help.
     pub(crate) fn unclean_count(&self) -> u32 {
-        u32::try_from(self.logged.len() + self.waiting.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.logged.len()).unwrap_or(u32::MAX)
     }
 
     /// Lets the pages go that were freed at or below `horizon`, and calls clean those freed at or below `redo`.

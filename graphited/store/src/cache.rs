@@ -4,8 +4,8 @@
 //! 1. A published version never changes, so readers take no latch: they load the cell and look.
 //! 2. Only the applier installs, at most one version of a page at a time, and only over a version that it holds.
 //! 3. A cell becomes empty only by eviction (its single version is in the file), or when its page was freed and is
-//!    used anew past the cache, where nobody can see it until that is published; it is filled from the file only
-//!    under the page's stripe lock, under which eviction happens too. So a load never brings back a version that is
+//!    used anew past the cache, where nobody can see it until that is published; it is filled from the file only if
+//!    it is still empty then, and under the page's stripe lock, under which eviction happens too. So a load never brings back a version that is
 //!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
 //!    page is used anew.
 //! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
@@ -241,8 +241,11 @@ impl Cache {
             if cell.load().is_none() {
                 let version = self.make_version(load()?);
                 version.in_file.store(true, Ordering::Release);
-                cell.store(Some(version));
-                self.clock.lock().push_back(number);
+                // The applier installs without the stripe, and over a base of its own that may be evicted: so what was
+                // read may be too old by now, and then the newer version stays.
+                if cell.compare_and_swap(&None::<Arc<PageVersion>>, Some(version)).is_none() {
+                    self.clock.lock().push_back(number);
+                }
             }
             // Held before the stripe is let go, so that it cannot be evicted before it was seen.
             let guard = cell.load();
@@ -373,4 +376,31 @@ impl Cache {
 enum Evicted {
     Gone,
     Kept,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::{DatabaseId, PageKind};
+
+    fn page(byte: u8) -> Page {
+        let mut page = Page::new(PageNo(7), PageKind::Record, DatabaseId(1));
+        page.body_mut()[0] = byte;
+        page
+    }
+
+    /// A reader reads the file, and before it is done the applier installs a newer version over a base that was evicted
+    /// meanwhile.
+    #[test]
+    fn what_was_read_from_the_file_never_replaces_what_was_installed_since() {
+        let cache = Cache::new(1 << 20);
+        let base = cache.make_version(page(1));
+        let loaded = cache.newest_or_load(PageNo(7), || {
+            cache.install(cache.make_version(page(2)), Some(base));
+            Ok(page(1))
+        });
+        assert_eq!(loaded.unwrap().as_ref().unwrap().page.body()[0], 2);
+        assert_eq!(cache.newest(PageNo(7)).as_ref().unwrap().page.body()[0], 2);
+        assert_eq!(cache.resident_pages(), 1, "the clock's hand passes it once a round");
+    }
 }

@@ -52,7 +52,19 @@ impl Store {
 
 impl Inner {
     pub(crate) fn checkpoint(&self, pace: Pace) -> Result<()> {
-        let mut superblock = self.checkpointing.lock();
+        self.checkpoint_unless(pace, || false)
+    }
+
+    /// As [`Inner::checkpoint`], but not if `is_enough` says, once nobody else is at it, that the last one did.
+    pub(crate) fn checkpoint_unless(&self, pace: Pace, is_enough: impl Fn() -> bool) -> Result<()> {
+        let superblock = self.checkpointing.lock();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if is_enough() { Ok(()) } else { self.checkpoint_with(superblock, pace) }
+    }
+
+    fn checkpoint_with(&self, mut superblock: MutexGuard<'_, Superblock>, pace: Pace) -> Result<()> {
         self.check_poison()?;
         let started = self.clock.now();
         let point = self.set_redo_point()?;
@@ -89,16 +101,22 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such.
-    pub(crate) fn mark(&self) -> Result<()> {
-        {
+    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such. What nobody
+    /// waits for is made durable first: `false` says that the mark is to come.
+    pub(crate) fn mark(&self) -> Result<bool> {
+        let is_mark = {
             let _applier = self.applier.lock();
-            if self.poison.get().is_some() || self.log.has_pending() || !self.log.wants_mark() {
-                return Ok(());
+            if self.poison.get().is_some() || !(self.log.has_pending() || self.log.wants_mark()) {
+                return Ok(true);
             }
-            self.append_empty(GroupKind::Mark)?;
-        }
-        self.flush_log()
+            let is_mark = !self.log.has_pending();
+            if is_mark {
+                self.append_empty(GroupKind::Mark)?;
+            }
+            is_mark
+        };
+        self.flush_log()?;
+        Ok(is_mark)
     }
 
     /// Writes the newest visible version of every dirty page. The caller holds `checkpointing`.
@@ -128,6 +146,9 @@ impl Inner {
     }
 
     fn newest_visible(&self, number: PageNo) -> Option<Arc<PageVersion>> {
+        // Asked what is visible while nobody shortens the chain: a pruner who knew of a newer state may else have taken
+        // the version that the older one would show.
+        let _pruning = self.cache.pruning(number);
         let visible = self.readers.visible();
         let mut version = self.cache.newest(number).as_ref().cloned();
         while let Some(candidate) = version {
@@ -175,6 +196,7 @@ impl Inner {
 
     fn write_superblock(&self, superblock: &mut MutexGuard<'_, Superblock>, point: LogEnd) -> Result<()> {
         let state = self.newest_visible(STATE_PAGE).expect("the state page is never evicted");
+        superblock.clean_end = None;
         superblock.redo = point.end;
         superblock.redo_chain = point.chain;
         superblock.state = state.page.clone();
@@ -267,7 +289,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        self.checkpoint(Pace::Fast)?;
+        self.checkpoint_with(self.checkpointing.lock(), Pace::Fast)?;
         let mut superblock = self.checkpointing.lock();
         let at = self.log.end();
         superblock.clean_end = Some((at.end, at.chain));
@@ -316,5 +338,31 @@ mod tests {
         drop(store);
         let store = open(&disk.process_crash()).unwrap();
         assert_eq!(store.snapshot().unwrap().page(page).unwrap().body()[0], 7);
+    }
+
+    /// It would move the redo point past the end that the superblock calls clean.
+    #[test]
+    fn a_checkpoint_after_the_end_is_refused_and_harms_nothing() {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        store.close().unwrap();
+        assert!(matches!(store.checkpoint(), Err(Error::Closed)));
+        drop(store);
+        open(&disk).unwrap();
+    }
+
+    #[test]
+    fn a_page_that_changes_often_is_held_once_for_a_reader() {
+        let store = open(&SimDisk::new()).unwrap();
+        let mut turn = store.turn().unwrap();
+        let page = turn.allocate(PageKind::Record).unwrap();
+        turn.commit().unwrap();
+        store.flush().unwrap();
+        let snapshot = store.snapshot().unwrap();
+        for round in 0..100 {
+            change(&store, page, round);
+        }
+        drop(snapshot);
+        assert_eq!(store.status().old_version_bytes, 0);
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use crate::page::{Lsn, PageNo};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
@@ -33,7 +35,7 @@ struct ReadersAt {
     count: usize,
     expired: Arc<AtomicBool>,
     /// Pages with old versions that stay because of these readers.
-    held: Vec<PageNo>,
+    held: FxHashSet<PageNo>,
 }
 
 /// A reader's place in the registry.
@@ -119,7 +121,7 @@ impl Readers {
             }
             Err(place) => {
                 let expired = Arc::new(AtomicBool::new(false));
-                let readers = ReadersAt { count: 1, expired: expired.clone(), held: Vec::new() };
+                let readers = ReadersAt { count: 1, expired: expired.clone(), held: FxHashSet::default() };
                 inner.at.insert(place, (lsn, readers));
                 expired
             }
@@ -139,7 +141,7 @@ impl Readers {
         if readers.count > 0 {
             return Vec::new();
         }
-        inner.at.remove(place).1.held
+        inner.at.remove(place).1.held.into_iter().collect()
     }
 
     pub(crate) fn present(&self) -> Present {
@@ -151,7 +153,7 @@ impl Readers {
     pub(crate) fn hold(&self, lsn: Lsn, page: PageNo) -> bool {
         let mut inner = self.inner.lock();
         let Ok(place) = inner.place(lsn) else { return false };
-        inner.at[place].1.held.push(page);
+        inner.at[place].1.held.insert(page);
         true
     }
 
@@ -171,7 +173,7 @@ impl Readers {
         }
         let (_, readers) = inner.at.remove(0);
         readers.expired.store(true, Ordering::Release);
-        readers.held
+        readers.held.into_iter().collect()
     }
 
     /// Number of readers and the LSN of the oldest.

@@ -375,6 +375,10 @@ impl Inner {
         match self.log.flush() {
             Ok(durable) => {
                 self.became_durable(durable);
+                // Whoever came meanwhile left it to us to look again.
+                if self.log.has_pending() {
+                    self.lead_sync();
+                }
                 Ok(())
             }
             Err(error) => Err(self.set_poison(&error)),

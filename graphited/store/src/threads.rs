@@ -143,8 +143,8 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
             sleep_for = IDLE;
         } else {
             // A failure has poisoned the database by now, and everyone is told.
-            let _ = inner.mark();
-            sleep_for = FOR_EVER;
+            let is_marked = inner.mark().unwrap_or(true);
+            sleep_for = if is_marked { FOR_EVER } else { IDLE };
         }
     }
 }
@@ -158,12 +158,15 @@ fn checkpointer_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) 
         if wanted.stop {
             return;
         }
-        wanted.checkpoint = false;
+        let asked = std::mem::take(&mut wanted.checkpoint);
         drop(wanted);
         let Some(inner) = inner() else { return };
-        if inner.cache.dirty_pages() > 0
-            && let Err(error) = inner.checkpoint(Pace::Gentle)
-        {
+        if inner.cache.dirty_pages() == 0 {
+            continue;
+        }
+        // Commits during a checkpoint ask for the next one, as it is only its end that makes it done.
+        let is_enough = || asked && !inner.checkpoint_is_due();
+        if let Err(error) = inner.checkpoint_unless(Pace::Gentle, is_enough) {
             tracing::error!(%error, "a checkpoint failed");
         }
     }

@@ -99,7 +99,7 @@ impl Store {
                 break applier;
             }
             drop(applier);
-            self.inner.checkpoint(Pace::Fast)?;
+            self.inner.checkpoint_unless(Pace::Fast, || self.inner.log_has_room())?;
         };
         self.inner.check_poison()?;
         if self.inner.closed.load(Ordering::Acquire) {

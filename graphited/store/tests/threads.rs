@@ -4,12 +4,14 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use graphite_store::clock::RealClock;
 use graphite_store::disk::{RealDisk, SimDisk};
 use graphite_store::{PageKind, PageReader, PageWriter, Store, StoreOptions};
+use support::hooked::{Doing, HookedDisk, is_log};
 use support::{PATH, options};
 
 #[test]
@@ -97,4 +99,57 @@ fn a_real_disk_keeps_what_was_committed() {
             store.close().unwrap();
         }
     }
+}
+
+/// A commit that comes while somebody else flushes for a reason of their own (here: for the log's mark and for a
+/// checkpoint) is not left behind: its reply comes without any further commit.
+#[test]
+fn a_commit_during_anothers_flush_is_synced_too() {
+    let gate: Arc<(Mutex<Gate>, Condvar)> = Arc::default();
+    let hook = gate.clone();
+    let disk = HookedDisk::new(move |path, doing| {
+        if doing == Doing::Sync && is_log(path) {
+            let (lock, changed) = &*hook;
+            let mut gate = lock.lock().unwrap();
+            if gate.armed {
+                gate.armed = false;
+                gate.held = true;
+                changed.notify_all();
+                drop(changed.wait_while(gate, |gate| gate.held).unwrap());
+            }
+        }
+        Ok(())
+    });
+    let clock = Arc::new(RealClock::default());
+    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
+    store.start_threads();
+    let mut turn = store.turn().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    store.wait_visible(turn.commit().unwrap()).unwrap();
+    for round in 0..2u8 {
+        let (lock, changed) = &*gate;
+        lock.lock().unwrap().armed = true;
+        std::thread::scope(|scope| {
+            // In the first round the log thread comes by itself, to mark the end of an idle log.
+            if round == 1 {
+                scope.spawn(|| store.checkpoint().unwrap());
+            }
+            drop(changed.wait_while(lock.lock().unwrap(), |gate| !gate.held).unwrap());
+            let mut turn = store.turn().unwrap();
+            turn.page_mut(page).unwrap().body_mut()[0] = round + 1;
+            let (told, answer) = std::sync::mpsc::channel();
+            store.when_visible(turn.commit().unwrap(), move |result| told.send(result).unwrap());
+            assert!(answer.try_recv().is_err(), "somebody else is at it");
+            lock.lock().unwrap().held = false;
+            changed.notify_all();
+            answer.recv_timeout(Duration::from_secs(5)).expect("nobody synced the commit").unwrap();
+        });
+    }
+    store.close().unwrap();
+}
+
+#[derive(Default)]
+struct Gate {
+    armed: bool,
+    held: bool,
 }

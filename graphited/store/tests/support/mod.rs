@@ -12,6 +12,8 @@ use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
 use graphite_store::{Lsn, PageKind, PageNo, PageReader, PageWriter, Result, Store, StoreOptions};
 
+pub mod hooked;
+
 pub const PATH: &str = "/db";
 /// State slot in which each commit leaves its number.
 pub const COUNTER: usize = 20;

@@ -1,0 +1,107 @@
+//! A disk that asks before each write and sync, so that a test can hold one, or have it fail.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use graphite_store::disk::{Disk, DiskFile, OpenMode, SimDisk};
+
+/// Whether a file is one of the log's segments.
+pub fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wal")
+}
+
+/// What is about to be done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    Write,
+    Sync,
+}
+
+type Hook = Arc<dyn Fn(&Path, Doing) -> io::Result<()> + Send + Sync>;
+
+/// See the module's head.
+#[derive(Clone)]
+pub struct HookedDisk {
+    disk: SimDisk,
+    hook: Hook,
+}
+
+impl HookedDisk {
+    pub fn new(hook: impl Fn(&Path, Doing) -> io::Result<()> + Send + Sync + 'static) -> HookedDisk {
+        HookedDisk { disk: SimDisk::new(), hook: Arc::new(hook) }
+    }
+}
+
+impl fmt::Debug for HookedDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookedDisk").finish_non_exhaustive()
+    }
+}
+
+impl Disk for HookedDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.open(path, mode)?;
+        Ok(Arc::new(File { file, path: path.to_owned(), hook: self.hook.clone() }))
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        self.disk.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.disk.exists(path)
+    }
+}
+
+struct File {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    hook: Hook,
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.file.fmt(f)
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        (self.hook)(&self.path, Doing::Write)?;
+        self.file.write_at(bytes, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        (self.hook)(&self.path, Doing::Sync)?;
+        self.file.sync()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.reserve(offset, len)
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+    fn links(&self) -> io::Result<u64> {
+        self.file.links()
+    }
+}
