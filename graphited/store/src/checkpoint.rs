@@ -350,19 +350,4 @@ mod tests {
         drop(store);
         open(&disk).unwrap();
     }
-
-    #[test]
-    fn a_page_that_changes_often_is_held_once_for_a_reader() {
-        let store = open(&SimDisk::new()).unwrap();
-        let mut turn = store.turn().unwrap();
-        let page = turn.allocate(PageKind::Record).unwrap();
-        turn.commit().unwrap();
-        store.flush().unwrap();
-        let snapshot = store.snapshot().unwrap();
-        for round in 0..100 {
-            change(&store, page, round);
-        }
-        drop(snapshot);
-        assert_eq!(store.status().old_version_bytes, 0);
-    }
 }

@@ -183,3 +183,17 @@ impl Readers {
         (count, inner.at.first().map(|&(lsn, _)| lsn))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long reader would else keep a number for every commit.
+    #[test]
+    fn a_page_that_changes_often_is_held_once_for_a_reader() {
+        let readers = Readers::new(Lsn(8));
+        let reader = readers.register_visible();
+        (0..1000).for_each(|_| assert!(readers.hold(reader.lsn, PageNo(3))));
+        assert_eq!(readers.unregister(&reader), [PageNo(3)]);
+    }
+}
