@@ -255,26 +255,34 @@ fn bad_lines_are_told_and_nothing_of_their_batch_is_kept() {
     assert_eq!((found.nodes.len(), found.edges.len()), (4, 2));
 }
 
-/// A log so small that a file is more than one transaction may be.
+/// A cache so small that one edge more at each of some hubs changes more pages than one transaction may.
 #[test]
 fn batches_that_are_too_large_go_in_parts() {
+    const HUBS: usize = 60;
+    const DEGREE: usize = 2200;
     let scratch = Scratch::new();
     let db = scratch.path("db");
-    let daemon = Daemon::start(&db, &["--wal-bytes", "1M", "--durability", "off", "--log", "error"]);
-    let count = 30_000;
-    let mut nodes = "id:ID,text:string\n".to_owned();
-    let mut edges = ":START_ID,:END_ID,:TYPE\n".to_owned();
-    for n in 0..count {
-        nodes += &format!("{n},{}\n", "text ".repeat(20));
-        edges += &format!("{n},{},T\n", (n * 7 + 1) % count);
-    }
-    let (nodes, edges) = (scratch.write("n.csv", nodes), scratch.write("e.csv", edges));
-    let said = run_ok(graphite(&db), &["import", "--nodes", &nodes, "--edges", &edges]);
-    assert!(said.starts_with("30,000 nodes and 30,000 edges in "), "{said}");
-    assert!(!said.contains(" in 2 batches"), "no batch was too large: {said}");
+    let daemon = Daemon::start(&db, &["--cache-bytes", "1M", "--durability", "off", "--log", "error"]);
+    let mut nodes = "id:ID\n".to_owned();
+    (0..=DEGREE).for_each(|n| nodes += &format!("{n}\n"));
+    let pairs =
+        |ends: std::ops::Range<usize>| (0..HUBS).flat_map(move |hub| ends.clone().map(move |end| (hub, end)));
+    let file = |pairs: &mut dyn Iterator<Item = (usize, usize)>| {
+        let lines = pairs.map(|(start, end)| format!("{start},{end},T\n"));
+        format!(":START_ID,:END_ID,:TYPE\n{}", lines.collect::<String>())
+    };
+    let nodes = scratch.write("n.csv", nodes);
+    // Each file begins a batch of its own: one of nodes, two of many edges, one of few, if none has to be halved.
+    let many = scratch.write("many.csv", file(&mut pairs(0..DEGREE)));
+    let few = scratch.write("few.csv", file(&mut pairs(DEGREE..DEGREE + 1)));
+    let said = run_ok(graphite(&db), &["import", "--nodes", &nodes, "--edges", &many, &few]);
+    let rows = HUBS * (DEGREE + 1);
+    assert!(said.starts_with("2,201 nodes and 132,060 edges in "), "{said}");
+    assert!(said.contains(" in 7 batches"), "the last was to be halved twice: {said}");
     let found = contents(&mut daemon.client());
-    let expected: Vec<(usize, usize)> = (0..count).map(|n| (n, (n * 7 + 1) % count)).collect();
-    assert_eq!((found.nodes.len(), found.edges.len()), (count, count));
+    assert_eq!((found.nodes.len(), found.edges.len()), (DEGREE + 1, rows));
+    let mut expected: Vec<(usize, usize)> = pairs(0..DEGREE + 1).collect();
+    expected.sort_unstable();
     assert!(found.edges.iter().map(|(start, end, _)| (*start, *end)).eq(expected), "each edge is there once");
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 
-use graphite_client::{Direction, EntityRef, Traversal, Value, props};
+use graphite_client::{Direction, EntityRef, Traversal, props};
 use graphite_tests::{Daemon, Scratch, bare_graphite, contents, run_ok};
 
 const CACHE_BYTES: u64 = 4 << 20;
@@ -76,7 +76,8 @@ fn an_import_five_times_the_cache_stays_within_the_cache_and_64_mb() {
     let degree = start.expand(Direction::Out, [""; 0]).count().plan();
     for place in (0..40).chain((40..NODES).step_by(500)) {
         let count = client.value(degree.clone(), props! { "start" => ids[place as usize] }).unwrap();
-        assert_eq!(count, Some(Value::Int(out_degrees.get(&place).copied().unwrap_or(0))), "of node {place}");
+        let expected = out_degrees.get(&place).copied().unwrap_or(0);
+        assert_eq!(count, Some(expected.into()), "of node {place}");
     }
     let reading = peak(daemon.pid());
     assert!(reading < CACHE_BYTES + BESIDES_CACHE_BYTES, "it took {reading} bytes in all");
