@@ -230,10 +230,11 @@ impl GraphDb {
     /// Walks the whole graph as it is durable now, and reports every contradiction.
     ///
     /// # Errors
-    /// Of the store, if no snapshot can be had.
+    /// Of the store, if no snapshot can be had, or it became too old, or a page could not be read: nothing is known
+    /// then.
     pub fn check(&self) -> Result<CheckReport> {
         let snapshot = self.snapshot()?;
-        Ok(check::check(snapshot.reader(), &snapshot.catalog()))
+        check::check(snapshot.reader(), &snapshot.catalog())
     }
 
     /// All names, newest first made included.
