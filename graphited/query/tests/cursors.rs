@@ -342,6 +342,33 @@ fn what_refers_to_nothing_says_so() {
         assert_eq!(at.pipeline, pipeline);
     }
 
+    // Nor do those say nothing of whom so little is asked that they need not be looked at.
+    let far = Step::Node { ids: [wheel.hub.0, 1 << 40].map(EntityRef::Id).to_vec(), required: true };
+    let far_edge = Step::Edge { ids: vec![EntityRef::Id(1 << 40)], required: true };
+    let unused = Step::Filter {
+        key: "a key that nobody ever used".into(),
+        comparison: Comparison::Eq,
+        value: Some(Operand::from(1)),
+    };
+    for source in [far, far_edge] {
+        let mut after = vec![unused.clone(), Step::Limit { n: 0 }, Step::Limit { n: 1 }];
+        if let Step::Node { .. } = source {
+            after.push(Step::HasLabel { label: "a label that nobody ever had".into() });
+        }
+        for step in after {
+            for plan in [
+                Plan::of([source.clone(), step.clone()]),
+                Plan::of([source.clone(), step.clone(), Step::Count]),
+                Plan::of([source.clone(), step.clone(), Step::Distinct]),
+            ] {
+                let error = one_batch(plan.clone(), no_params());
+                assert!(matches!(error, Err(Error::Graph { .. })), "{plan:?}: {error:?}");
+            }
+        }
+    }
+    let there = Step::Node { ids: vec![EntityRef::Id(wheel.hub.0)], required: true };
+    assert_eq!(one_batch(Plan::of([there, unused]), no_params()).unwrap(), Vec::<Vec<Flat>>::new());
+
     let by_param = Plan::of([Step::Node { ids: vec![EntityRef::Param("p".into())], required: false }]);
     let error = one_batch(by_param.clone(), no_params()).unwrap_err();
     assert!(matches!(error, Error::ParameterMissing { ref name, .. } if name == "p"), "{error:?}");

@@ -14,11 +14,12 @@ pub(super) struct Filter {
     key: Option<KeyId>,
     comparison: Comparison,
     operand: Value,
+    has_asked: bool,
 }
 
 impl Filter {
     pub(super) fn new(key: Option<KeyId>, comparison: Comparison, operand: Value) -> Filter {
-        Filter { key, comparison, operand }
+        Filter { key, comparison, operand, has_asked: false }
     }
 
     pub(super) fn next<V: View>(
@@ -28,7 +29,7 @@ impl Filter {
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
         // Nothing has a property whose key nobody ever used.
-        let Some(key) = self.key else { return Ok(None) };
+        let Some(key) = self.key else { return ask_once(&mut self.has_asked, before, context) };
         let view = context.view;
         pass_rows(before, context, |rows, keep| {
             let is_passed = |value: Option<Value>| {
@@ -57,11 +58,12 @@ pub(super) struct HasLabel {
     label: Option<LabelId>,
     /// The last answer.
     last: Option<(LabelSetId, bool)>,
+    has_asked: bool,
 }
 
 impl HasLabel {
     pub(super) fn new(label: Option<LabelId>) -> HasLabel {
-        HasLabel { label, last: None }
+        HasLabel { label, last: None, has_asked: false }
     }
 
     pub(super) fn next<V: View>(
@@ -70,7 +72,7 @@ impl HasLabel {
         at: At,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let Some(label) = self.label else { return Ok(None) };
+        let Some(label) = self.label else { return ask_once(&mut self.has_asked, before, context) };
         let (view, last) = (context.view, &mut self.last);
         pass_rows(before, context, |rows, keep| {
             for &slot in rows.nodes() {
@@ -88,6 +90,19 @@ impl HasLabel {
             Ok(())
         })
     }
+}
+
+/// Passes nothing, whatever comes before. That is asked once all the same, for it may fail because something that is
+/// required does not exist.
+fn ask_once<V: View>(
+    has_asked: &mut bool,
+    before: &mut [Stage],
+    context: &mut Context<'_, V>,
+) -> Result<Option<Rows>> {
+    if !std::mem::replace(has_asked, true) {
+        pull(before, 1, context)?;
+    }
+    Ok(None)
 }
 
 /// The next rows of which something is passed; `judge` says for each row whether it is.
@@ -185,7 +200,7 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) fn new(n: u64) -> Limit {
-        Limit { left: n }
+        Limit { left: n, has_asked: false }
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -199,8 +214,9 @@ impl Limit {
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
         if self.left == 0 {
-            return Ok(None);
+            return ask_once(&mut self.has_asked, before, context);
         }
+        self.has_asked = true;
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let Some(mut rows) = pull(before, want.min(left), context)? else { return Ok(None) };
         rows.truncate(left);
@@ -212,6 +228,7 @@ impl Limit {
 /// Passes all but the first rows.
 pub(super) struct Skip {
     left: u64,
+    has_asked: bool,
 }
 
 impl Skip {
