@@ -71,9 +71,10 @@ impl Run<'_> {
     fn all(&mut self) -> Result<Batch> {
         self.meter.begin_call(self.budget)?;
         let plan = self.plan;
-        let mut answer = Vec::new();
+        let (mut answer, mut kept) = (Vec::new(), 0);
         for pipeline in plan.pipelines() {
-            answer = self.pipeline(pipeline)?;
+            self.meter.release(kept);
+            (answer, kept) = self.pipeline(pipeline)?;
             let mut made = Made::Nothing;
             for rows in &answer {
                 made.add(rows, pipeline.needed, pipeline.first, self.transaction)?;
@@ -91,25 +92,33 @@ impl Run<'_> {
         for mut rows in answer {
             for row in 0..rows.len {
                 self.meter.step(self.budget, 1)?;
+                let before = batch.bytes();
                 rows.show(row, &*self.transaction, &mut batch).at(at)?;
+                self.meter.keep(self.budget, at, batch.bytes() - before)?;
             }
         }
         Ok(batch)
     }
 
-    fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<Vec<Rows>> {
+    /// Runs a pipeline; returns its rows, and the bytes that are kept for them.
+    fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<(Vec<Rows>, u64)> {
         let plan = self.plan;
-        let mut rows = Vec::new();
+        let (mut rows, mut kept) = (Vec::new(), 0);
         for segment in &pipeline.segments {
             rows = match segment {
                 Segment::Read(operators) => self.with_context(|context| {
+                    let kept_before = std::mem::take(&mut kept);
                     let mut stages = bind(operators, rows, context)?;
                     let at = operators.last().map(|planned| planned.at);
                     let mut all = Vec::new();
                     while let Some(rows) = pull(&mut stages, BATCH_ROWS, context)? {
-                        at.map_or(Ok(()), |at| context.keep(at, rows.bytes()))?;
+                        if let Some(at) = at {
+                            context.keep(at, rows.bytes())?;
+                            kept += rows.bytes();
+                        }
                         all.push(rows);
                     }
+                    context.meter.release(kept_before);
                     Ok(all)
                 })?,
                 Segment::Write(at) => match plan.step(*at) {
@@ -118,7 +127,7 @@ impl Run<'_> {
                 },
             };
         }
-        Ok(rows)
+        Ok((rows, kept))
     }
 
     fn with_context<T>(
@@ -228,9 +237,10 @@ impl Run<'_> {
         mut change: impl FnMut(&mut Transaction, Entity) -> graphite_graph::Result<()>,
     ) -> Result<()> {
         const ENTITY_BYTES: u64 = 32;
-        let (mut nodes, mut edges) = (Vec::new(), Vec::new());
+        let (mut nodes, mut edges, mut kept) = (Vec::new(), Vec::new(), 0);
         for rows in rows {
             self.meter.keep(self.budget, at, rows.len as u64 * ENTITY_BYTES)?;
+            kept += rows.len as u64 * ENTITY_BYTES;
             match rows.columns.get(rows.current) {
                 Some(Column::Nodes(slots)) => nodes.extend_from_slice(slots),
                 Some(Column::Edges(slots)) => edges.extend_from_slice(slots),
@@ -253,6 +263,7 @@ impl Run<'_> {
                 change(transaction, Entity::Edge(id)).at(at)?;
             }
         }
+        self.meter.release(kept);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use super::{Context, Stage, pull};
 use crate::compare::passes;
 use crate::error::{At, Located, Result};
 use crate::plan::Comparison;
-use crate::rows::{BATCH_ROWS, Column, Rows};
+use crate::rows::{BATCH_ROWS, Column, Rows, value_bytes};
 
 /// Passes rows whose entity's property compares so.
 pub(super) struct Filter {
@@ -127,11 +127,17 @@ fn pass_rows<V: View>(
 /// Replaces the current column by properties.
 pub(super) struct Properties {
     keys: Vec<Option<KeyId>>,
+    /// Rows whose properties are still to be read, since those of the rows before them were long.
+    rest: Option<Rows>,
 }
 
 impl Properties {
     pub(super) fn new(keys: Vec<Option<KeyId>>) -> Properties {
-        Properties { keys }
+        Properties { keys, rest: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_none()
     }
 
     pub(super) fn next<V: View>(
@@ -141,13 +147,18 @@ impl Properties {
         want: usize,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let Some(mut rows) = pull(before, want, context)? else { return Ok(None) };
+        let rows = match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => pull(before, want, context)?,
+        };
+        let Some(mut rows) = rows else { return Ok(None) };
         context.step(rows.len)?;
-        let (view, keys) = (context.view, self.keys.as_slice());
+        let (view, keys, mut bytes) = (context.view, self.keys.as_slice(), 0);
         let mut values: Vec<Vec<Value>> = keys.iter().map(|_| Vec::with_capacity(rows.len)).collect();
         for row in 0..rows.len {
             let mut columns = values.iter_mut();
             let put = |value| {
+                bytes += value_bytes(&value);
                 if let Some(column) = columns.next() {
                     column.push(value);
                 }
@@ -160,6 +171,13 @@ impl Properties {
             if !found {
                 // An entity that is gone has no properties any more.
                 values.iter_mut().for_each(|column| column.push(Value::Null));
+            }
+            if bytes >= context.budget.shown_bytes_max() && row + 1 < rows.len {
+                let mut rest = rows.clone();
+                rest.drop_first(row + 1);
+                self.rest = Some(rest);
+                rows.truncate(row + 1);
+                break;
             }
         }
         rows.columns.splice(rows.current..=rows.current, values.into_iter().map(Column::Values));
@@ -196,6 +214,7 @@ pub(super) fn ids<V: View>(
 /// Passes the first rows.
 pub(super) struct Limit {
     left: u64,
+    has_asked: bool,
 }
 
 impl Limit {
@@ -228,7 +247,6 @@ impl Limit {
 /// Passes all but the first rows.
 pub(super) struct Skip {
     left: u64,
-    has_asked: bool,
 }
 
 impl Skip {
