@@ -10,6 +10,7 @@ use common::{
 };
 use graphite_graph::import::{Column, EdgeBatch, FRESH_GENERATION, Imported, NodeBatch};
 use graphite_graph::ledger::{ENDED_MAX, Ended};
+use graphite_graph::traverse::{Follow, walk_end_count};
 use graphite_graph::{
     Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View,
 };
@@ -408,4 +409,37 @@ fn a_check_that_cannot_read_ends_and_reports_no_damage() {
     }
     assert!(failed > 3, "{failed} checks met the fault");
     assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+}
+
+/// One node of a frontier may have any number of edges, so the budget is asked among them too.
+#[test]
+fn a_walk_from_a_hub_asks_its_budget_on_the_way() {
+    const EDGES: usize = 100_000;
+    let db = open(&SimDisk::new());
+    let sets = names(&db);
+    let importer = importer(&db);
+    let (nodes, _) = importer.nodes(b"a", 0, some_nodes(sets, 1000)).unwrap();
+    let hub = nodes.node(0).unwrap();
+    let ends = (0..EDGES as u64).map(|edge| nodes.node(1 + edge % 999).unwrap()).collect();
+    let star =
+        EdgeBatch { starts: vec![hub; EDGES], ends, types: vec![TypeId(0); EDGES], columns: Vec::new() };
+    importer.edges(b"a", 1, star).unwrap();
+    settle(&db);
+    let view = db.snapshot().unwrap();
+    let follow = Follow { direction: graphite_graph::Direction::Out, types: None };
+    let mut told = Vec::new();
+    let mut all = |edges| {
+        told.push(edges);
+        true
+    };
+    assert_eq!(walk_end_count(&view, &[hub.slot()], follow, 1, &mut all).unwrap(), 999);
+    assert!(told.len() > 4 && told.iter().all(|edges| *edges < EDGES as u64 / 4), "{told:?}");
+    // The first is asked before anything is looked at.
+    let mut asked = 0;
+    let mut third = |_| {
+        asked += 1;
+        asked < 3
+    };
+    let walked = walk_end_count(&view, &[hub.slot()], follow, 1, &mut third);
+    assert!(matches!(walked, Err(Error::Interrupted)), "{walked:?}");
 }
