@@ -5,7 +5,7 @@
 
 use graphite_graph::import::{self, Column, EdgeBatch, Imported, NodeBatch};
 use graphite_graph::ledger::Ended;
-use graphite_graph::{EdgeId, GraphDb, LabelSetId, NodeId, TypeId, ledger};
+use graphite_graph::{EdgeId, GraphDb, KeyId, LabelId, LabelSetId, NodeId, ledger};
 use graphite_protocol as wire;
 use graphite_protocol::message::{Body, write_response};
 use graphite_protocol::messages::{
@@ -193,15 +193,11 @@ fn end_reply(ended: Ended) -> ImportEndReply {
 }
 
 fn columns(db: &GraphDb, columns: Vec<wire::Column>) -> Result<Vec<Column>> {
-    columns
-        .into_iter()
-        .map(|column| {
-            Ok(Column {
-                key: graph(db.key_id_or_create(&column.key))?,
-                values: convert::column(column.data)?,
-            })
-        })
-        .collect()
+    let names: Vec<&str> = columns.iter().map(|column| column.key.as_str()).collect();
+    let keys = graph(db.key_ids_or_create(&names))?;
+    let column =
+        |(key, column): (KeyId, wire::Column)| Ok(Column { key, values: convert::column(column.data)? });
+    keys.into_iter().zip(columns).map(column).collect()
 }
 
 /// The element of each place. Places were checked.
@@ -214,10 +210,13 @@ fn places<T: Copy>(of: &[T], places: &[u32]) -> Result<Vec<T>> {
 }
 
 fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
-    let mut sets: Vec<LabelSetId> = Vec::with_capacity(batch.label_sets.len());
+    let names: Vec<&str> = batch.label_sets.iter().flatten().map(String::as_str).collect();
+    let labels = graph(db.label_ids_or_create(&names))?;
+    let (mut sets, mut labels): (Vec<LabelSetId>, &[LabelId]) = (Vec::new(), &labels);
     for names in &batch.label_sets {
-        let mut labels =
-            names.iter().map(|name| graph(db.label_id_or_create(name))).collect::<Result<Vec<_>>>()?;
+        let (of_set, rest) = labels.split_at(names.len());
+        labels = rest;
+        let mut labels = of_set.to_vec();
         labels.sort_unstable();
         labels.dedup();
         sets.push(graph(db.label_set_or_create(&labels))?);
@@ -226,8 +225,8 @@ fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
 }
 
 fn edges(db: &GraphDb, batch: wire::messages::EdgeBatch) -> Result<EdgeBatch> {
-    let types: Vec<TypeId> =
-        batch.types.iter().map(|name| graph(db.type_id_or_create(name))).collect::<Result<_>>()?;
+    let names: Vec<&str> = batch.types.iter().map(String::as_str).collect();
+    let types = graph(db.type_ids_or_create(&names))?;
     let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
     Ok(EdgeBatch {
         starts: ids(batch.starts.0),
