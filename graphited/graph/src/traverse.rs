@@ -7,7 +7,8 @@
 //! Invariants:
 //! 1. A frontier is sorted and without duplicates.
 //! 2. Memory is bounded by two bits per node slot and two copies of a level (shortest paths: one entry per node
-//!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier, and each 16,384 edges.
+//!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier, and after every
+//!    16,384 edges among them.
 
 mod slot_set;
 
