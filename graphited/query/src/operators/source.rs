@@ -237,7 +237,7 @@ impl EdgeIds {
             // All of them now: whoever comes after may ask for no more.
             for &id in self.ids.get(self.next..).unwrap_or_default() {
                 context.step(1)?;
-                if !context.view.edge_head(id).at(at)?.is_some() {
+                if context.view.edge_head(id).at(at)?.is_none() {
                     return Err(GraphError::EdgeNotFound(id)).at(at);
                 }
             }
