@@ -4,7 +4,8 @@
 //! what each batch was given under the import's name, so a batch that comes again gets the answer that it got before.
 
 use graphite_graph::import::{self, Column, EdgeBatch, Imported, NodeBatch};
-use graphite_graph::{EdgeId, GraphDb, LabelSetId, NodeId, TypeId, ledger};
+use graphite_graph::ledger::Ended;
+use graphite_graph::{EdgeId, GraphDb, KeyId, LabelId, LabelSetId, NodeId, ledger};
 use graphite_protocol as wire;
 use graphite_protocol::message::{Body, write_response};
 use graphite_protocol::messages::{
@@ -61,9 +62,16 @@ impl ImportWork {
         };
         Ok(match self {
             ImportWork::Begin(begin) => {
-                let next = begin_import(&pin, &begin)?;
+                let (next, ended) = begin_import(&pin, &begin)?;
                 let batch_bytes = batch_bytes(shared.config.cache_bytes);
-                (frame(&ImportBeginReply { next, batch_bytes }), pin.lsn())
+                let lsn = match ended {
+                    // It begins anew, and must not be taken for complete if it breaks off.
+                    Some(_) if !begin.resume => graph(db.forget_ended_import(begin.import.as_bytes()))?,
+                    _ => pin.lsn(),
+                };
+                let ended = ended.filter(|_| begin.resume).map(end_reply);
+                let next = ended.map_or(next, |ended| ended.batches);
+                (frame(&ImportBeginReply { next, ended, batch_bytes }), lsn)
             }
             ImportWork::Status(status) => {
                 let found = graph(ledger::status(&pin, status.import.as_bytes(), status.batch))?;
@@ -93,11 +101,13 @@ impl ImportWork {
                 (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
             ImportWork::End(end) => {
-                let reply = count(&pin, &end.import)?;
                 drop(pin);
                 let importer = db.import(graph(db.try_writer_turn())?);
-                let lsn = graph(importer.end(end.import.as_bytes()))?;
-                (frame(&reply), lsn)
+                let Some((ended, lsn)) = graph(importer.end(end.import.as_bytes()))? else {
+                    let message = "there is no import of this name";
+                    return Err(WireError::new(ErrorCode::ImportNotFound, message));
+                };
+                (frame(&end_reply(ended)), lsn)
             }
         })
     }
@@ -125,13 +135,14 @@ fn batch_bytes(cache_bytes: u64) -> u64 {
     (BATCH_BYTES_MIN + cache_bytes / 16).min(BATCH_BYTES_MAX)
 }
 
-fn begin_import<R: PageReader>(pages: &R, begin: &ImportBegin) -> Result<u64> {
+/// The batch to send next, and what the import made if it has ended.
+fn begin_import<R: PageReader>(pages: &R, begin: &ImportBegin) -> Result<(u64, Option<Ended>)> {
     let next = next_batch(pages, &begin.import)?;
     if next > 0 && !begin.resume {
         let message = "an import of this name has begun already; resume it, or pick another name";
         return Err(WireError::new(ErrorCode::ImportExists, message));
     }
-    Ok(next)
+    Ok((next, graph(ledger::ended(pages, begin.import.as_bytes()))?))
 }
 
 /// The first batch that has not arrived. They arrive in order, so it is found by halving.
@@ -177,32 +188,16 @@ fn ids(imported: Imported) -> Vec<IdRange> {
     }
 }
 
-/// What an import made: one look for each batch.
-fn count<R: PageReader>(pages: &R, name: &Token) -> Result<ImportEndReply> {
-    let mut reply = ImportEndReply { batches: 0, nodes: 0, edges: 0 };
-    while let Some(imported) = graph(ledger::status(pages, name.as_bytes(), reply.batches))? {
-        reply.batches += 1;
-        match imported {
-            Imported::Nodes { count, .. } => reply.nodes += count,
-            Imported::Edges { count, .. } => reply.edges += count,
-        }
-    }
-    if reply.batches == 0 {
-        return Err(WireError::new(ErrorCode::ImportNotFound, "there is no import of this name"));
-    }
-    Ok(reply)
+fn end_reply(ended: Ended) -> ImportEndReply {
+    ImportEndReply { batches: ended.batches, nodes: ended.nodes, edges: ended.edges }
 }
 
 fn columns(db: &GraphDb, columns: Vec<wire::Column>) -> Result<Vec<Column>> {
-    columns
-        .into_iter()
-        .map(|column| {
-            Ok(Column {
-                key: graph(db.key_id_or_create(&column.key))?,
-                values: convert::column(column.data)?,
-            })
-        })
-        .collect()
+    let names: Vec<&str> = columns.iter().map(|column| column.key.as_str()).collect();
+    let keys = graph(db.key_ids_or_create(&names))?;
+    let column =
+        |(key, column): (KeyId, wire::Column)| Ok(Column { key, values: convert::column(column.data)? });
+    keys.into_iter().zip(columns).map(column).collect()
 }
 
 /// The element of each place. Places were checked.
@@ -215,10 +210,13 @@ fn places<T: Copy>(of: &[T], places: &[u32]) -> Result<Vec<T>> {
 }
 
 fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
-    let mut sets: Vec<LabelSetId> = Vec::with_capacity(batch.label_sets.len());
+    let names: Vec<&str> = batch.label_sets.iter().flatten().map(String::as_str).collect();
+    let labels = graph(db.label_ids_or_create(&names))?;
+    let (mut sets, mut labels): (Vec<LabelSetId>, &[LabelId]) = (Vec::new(), &labels);
     for names in &batch.label_sets {
-        let mut labels =
-            names.iter().map(|name| graph(db.label_id_or_create(name))).collect::<Result<Vec<_>>>()?;
+        let (of_set, rest) = labels.split_at(names.len());
+        labels = rest;
+        let mut labels = of_set.to_vec();
         labels.sort_unstable();
         labels.dedup();
         sets.push(graph(db.label_set_or_create(&labels))?);
@@ -227,8 +225,8 @@ fn nodes(db: &GraphDb, batch: wire::messages::NodeBatch) -> Result<NodeBatch> {
 }
 
 fn edges(db: &GraphDb, batch: wire::messages::EdgeBatch) -> Result<EdgeBatch> {
-    let types: Vec<TypeId> =
-        batch.types.iter().map(|name| graph(db.type_id_or_create(name))).collect::<Result<_>>()?;
+    let names: Vec<&str> = batch.types.iter().map(String::as_str).collect();
+    let types = graph(db.type_ids_or_create(&names))?;
     let ids = |ids: Vec<u64>| ids.into_iter().map(NodeId).collect();
     Ok(EdgeBatch {
         starts: ids(batch.starts.0),

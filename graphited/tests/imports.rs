@@ -107,9 +107,44 @@ fn an_import_is_resumed_and_no_batch_comes_twice() {
 
     let end = client.call(&ImportEnd { import: token() }).unwrap();
     assert_eq!((end.batches, end.nodes, end.edges), (20, 1000 + 18 * 3, 1000));
-    assert_eq!(code(client.call(&ImportEnd { import: token() })), ErrorCode::ImportNotFound);
-    assert_eq!(begin(&mut client, false).unwrap(), 0, "its name is free again");
     assert_eq!(client.call(&Check {}).unwrap().problems, []);
+
+    // Whoever did not get the answer asks again, and learns that all is there.
+    daemon.signal("KILL");
+    daemon.wait();
+    daemon.child = start_at(&daemon.db, &[]);
+    let mut client = daemon.client();
+    assert_eq!(client.call(&ImportEnd { import: token() }).unwrap(), end);
+    let begun = client.call(&ImportBegin { import: token(), resume: true }).unwrap();
+    assert_eq!((begun.next, begun.ended), (20, Some(end)));
+    assert_eq!(code(client.call(&nodes(0, 1000))), ErrorCode::BadRequest, "nothing is loaded again");
+    assert_eq!(client.status().nodes, end.nodes);
+    assert_eq!(begin(&mut client, false).unwrap(), 0, "its name is free again");
+    let begun = client.call(&ImportBegin { import: token(), resume: true }).unwrap();
+    assert_eq!((begun.next, begun.ended), (0, None));
+    assert_eq!(code(client.call(&ImportEnd { import: token() })), ErrorCode::ImportNotFound);
+    client.call(&nodes(0, 5)).unwrap();
+    assert_eq!(client.call(&ImportEnd { import: token() }).unwrap().nodes, 5);
+    assert_eq!(client.call(&Check {}).unwrap().problems, []);
+    daemon.stop();
+}
+
+#[test]
+fn a_batch_that_comes_again_with_other_rows_is_refused() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    begin(&mut client, false).unwrap();
+    let made = client.call(&nodes(0, 10)).unwrap();
+    let ids: Vec<u64> = made.ids[0].ids().collect();
+    for count in [0, 9, 11] {
+        assert_eq!(code(client.call(&nodes(0, count))), ErrorCode::BadRequest);
+    }
+    assert_eq!(code(client.call(&ring(0, &ids))), ErrorCode::BadRequest, "edges are not those nodes");
+    let edges = client.call(&ring(1, &ids)).unwrap();
+    assert_eq!(code(client.call(&nodes(1, 10))), ErrorCode::BadRequest);
+    assert_eq!(client.call(&nodes(0, 10)).unwrap(), made);
+    assert_eq!(client.call(&ring(1, &ids)).unwrap(), edges);
+    assert_eq!((client.status().nodes, client.status().edges), (10, 10));
     daemon.stop();
 }
 

@@ -81,6 +81,11 @@ fn a_killed_daemon_costs_no_row_and_doubles_none() {
     assert_eq!(last.code, 0, "{last:?}");
     assert!(last.out.starts_with("20,000 nodes and 60,000 edges"), "{}", last.out);
     check(&db, &expected);
+    // If the answer to the end was lost, the user does this: everything is there once.
+    scratch.kill_daemons();
+    let again = run(graphite(&db), &resume);
+    assert!(again.code == 0 && again.out.contains("was complete already"), "{again:?}");
+    check(&db, &expected);
     // It is over, so its name is free.
     let dry = run_ok(graphite(&db), &[&import[..], &["--dry-run"]].concat());
     assert!(dry.contains("20,000 nodes and 60,000 edges are fine"), "{dry}");

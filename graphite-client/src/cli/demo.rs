@@ -58,8 +58,8 @@ fn database(target: &Target, args: &DemoArgs) -> Outcome<Target> {
 
 /// What was found at the demo's path.
 enum Found {
-    /// Nothing, or an import that was interrupted.
-    Unfinished,
+    /// Nothing, or an import that was interrupted and is to be resumed.
+    Unfinished { resume: bool },
     /// The air routes.
     Routes,
     /// Something else.
@@ -68,8 +68,11 @@ enum Found {
 
 fn look(client: &mut Client) -> Outcome<Found> {
     let import = token()?;
-    if client.call(&ImportBegin { import, resume: true })?.next > 0 || client.status()?.nodes == 0 {
-        return Ok(Found::Unfinished);
+    let begun = client.call(&ImportBegin { import, resume: true })?;
+    // What an import left that has ended may have been deleted since.
+    let resume = begun.ended.is_none();
+    if resume && begun.next > 0 || client.status()?.nodes == 0 {
+        return Ok(Found::Unfinished { resume });
     }
     let ends = ["AUS", "AGR"].map(|code| airport(client, code));
     Ok(if ends.iter().all(|end| matches!(end, Ok(Some(_)))) { Found::Routes } else { Found::Another })
@@ -84,12 +87,12 @@ fn airport(client: &mut Client, code: &str) -> Outcome<Option<NodeId>> {
     Ok(client.value(plan, ())?.as_ref().and_then(NodeId::from_value))
 }
 
-fn load(client: &mut Client) -> Outcome<Loaded> {
+fn load(client: &mut Client, resume: bool) -> Outcome<Loaded> {
     let files = vec![
         InputFile::built("air-routes-nodes.csv", FileKind::Nodes, NODES),
         InputFile::built("air-routes-edges.csv", FileKind::Edges, EDGES),
     ];
-    Job { resume: true, ..Job::new(files, token()?) }.load(client)
+    Job { resume, ..Job::new(files, token()?) }.load(client)
 }
 
 /// `graphite demo`
@@ -110,8 +113,8 @@ pub(crate) fn run(target: &Target, args: &DemoArgs, out: &mut impl Write) -> Out
             )));
         }
         Found::Routes => demo.line("The air routes are there from an earlier run.")?,
-        Found::Unfinished => {
-            let loaded = load(demo.client)?;
+        Found::Unfinished { resume } => {
+            let loaded = load(demo.client, resume)?;
             let rows = format!("{} and {}", count(loaded.nodes, "node"), count(loaded.edges, "edge"));
             demo.line(&format!("Loaded {rows} in {}.", elapsed(loaded.time)))?;
         }

@@ -3,6 +3,9 @@
 //! What is proved: every table slot can be read; labels, types and keys have names; every property record and every
 //! adjacency belongs to the one that points at it and is sound; each edge is in the adjacency of both its ends and
 //! each entry is an edge; degrees and counters are right; and no page has two owners.
+//!
+//! Invariant: only what contradicts something is a problem. A snapshot that is too old and a disk that does not answer
+//! prove nothing, so they end the check with their error.
 
 use std::ops::ControlFlow;
 
@@ -18,7 +21,7 @@ use crate::nodes::{self, NodeReader, NodeRecord};
 use crate::page_view::side_of;
 use crate::properties::{self, check_properties};
 use crate::state;
-use crate::{EdgeSlot, NodeSlot, Result};
+use crate::{EdgeSlot, Error, NodeSlot, Result};
 
 /// Problems past this number are counted and not described.
 pub const PROBLEMS_MAX: usize = 1000;
@@ -53,6 +56,8 @@ struct Walk<'a, R: PageReader> {
     owned: FxHashSet<PageNo>,
     /// Edges met in outgoing and in incoming adjacency.
     met: [u64; 2],
+    /// Why no more can be proved.
+    stopped: Option<Error>,
 }
 
 impl<'a, R: PageReader> Walk<'a, R> {
@@ -61,6 +66,17 @@ impl<'a, R: PageReader> Walk<'a, R> {
             self.report.problems.push(what.to_string());
         } else {
             self.report.problems_not_listed += 1;
+        }
+    }
+
+    /// Notes an error that came from `what`: a problem if it says so, else the end of the check.
+    fn error(&mut self, what: &str, error: Error) {
+        if !error.is_damage() {
+            self.stopped.get_or_insert(error);
+        } else if what.is_empty() {
+            self.problem(error);
+        } else {
+            self.problem(format!("{what}: {error}"));
         }
     }
 
@@ -76,7 +92,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
         let done = walk(self.r, &mut |page| pages.push(page));
         pages.into_iter().for_each(|page| self.own(page));
         if let Err(error) = done {
-            self.problem(format!("{what}: {error}"));
+            self.error(what, error);
         }
     }
 
@@ -87,7 +103,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
             edges::check_edges(self.r, &mut |page| pages.push(page), &mut |error| problems.push(error)),
         ];
         pages.into_iter().for_each(|page| self.own(page));
-        problems.into_iter().for_each(|error| self.problem(error));
+        problems.into_iter().for_each(|error| self.error("", error));
         for (what, slot, found) in
             [("nodes", state::NODE_COUNT, in_table[0]), ("edges", state::EDGE_COUNT, in_table[1])]
         {
@@ -96,7 +112,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
                 Ok(count) => {
                     self.problem(format!("there are {found} {what}, and their counter says {count}"))
                 }
-                Err(error) => self.problem(error),
+                Err(error) => self.error("", error.into()),
             }
         }
     }
@@ -127,7 +143,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
         match adjacency::check(self.r, owner, location) {
             Ok(count) if count == u64::from(degree) => {}
             Ok(count) => self.problem(format!("{what}: {count} entries, and the degree is {degree}")),
-            Err(error) => return self.problem(format!("{what}: {error}")),
+            Err(error) => return self.error(&what, error),
         }
         self.part(&what, |r, own| adjacency::for_each_page(r, owner, location, own));
         let mut entries = Vec::new();
@@ -136,7 +152,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
             ControlFlow::<()>::Continue(())
         });
         if let Err(error) = visited {
-            return self.problem(format!("{what}: {error}"));
+            return self.error(&what, error);
         }
         self.met[usize::from(owner.side == Side::In)] += entries.len() as u64;
         for (type_, entry) in entries {
@@ -147,7 +163,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
             match edges.read(entry.edge) {
                 Ok(Some(edge)) if (edge.start, edge.end, edge.type_) == (start, end, type_) => {}
                 Ok(_) => self.problem(format!("{what}: its entry for {:?} is no such edge", entry.edge)),
-                Err(error) => self.problem(format!("{what}: {error}")),
+                Err(error) => self.error(&what, error),
             }
         }
     }
@@ -161,7 +177,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
             match nodes.read(end) {
                 Ok(Some(_)) => {}
                 Ok(None) => self.problem(format!("{slot:?} ends at {end:?}, which is free")),
-                Err(error) => self.problem(error),
+                Err(error) => self.error("", error),
             }
         }
         if let Some(at) = record.properties {
@@ -179,7 +195,10 @@ impl<'a, R: PageReader> Walk<'a, R> {
                 Ok(())
             });
             if let Err(error) = visited {
-                self.problem(error);
+                self.error("", error);
+            }
+            if self.stopped.is_some() {
+                break;
             }
             found.iter().for_each(|(slot, record)| self.node(&mut reader, *slot, record));
         }
@@ -195,7 +214,10 @@ impl<'a, R: PageReader> Walk<'a, R> {
                 Ok(())
             });
             if let Err(error) = visited {
-                self.problem(error);
+                self.error("", error);
+            }
+            if self.stopped.is_some() {
+                break;
             }
             found.iter().for_each(|(slot, record)| self.edge(&mut reader, *slot, record));
         }
@@ -204,9 +226,12 @@ impl<'a, R: PageReader> Walk<'a, R> {
 }
 
 /// Checks the graph in these pages.
-pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> CheckReport {
+///
+/// # Errors
+/// What kept it from looking at everything: a snapshot that is too old, a disk that does not answer.
+pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> Result<CheckReport> {
     let report = CheckReport::default();
-    let mut walk = Walk { r, catalog, report, owned: FxHashSet::default(), met: [0; 2] };
+    let mut walk = Walk { r, catalog, report, owned: FxHashSet::default(), met: [0; 2], stopped: None };
     walk.tables();
     walk.part("catalog", |r, own| visit_catalog_pages(r, own));
     walk.part("import ledger", |r, own| ledger::for_each_page(r, own));
@@ -220,8 +245,11 @@ pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> CheckReport {
     }
     for done in [walk.all_nodes(), walk.all_edges()] {
         if let Err(error) = done {
-            walk.problem(error);
+            walk.error("", error);
         }
+    }
+    if let Some(error) = walk.stopped {
+        return Err(error);
     }
     let (edges, [out, in_]) = (walk.report.edges, walk.met);
     if out != edges || in_ != edges {
@@ -230,5 +258,5 @@ pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> CheckReport {
     let mut report = walk.report;
     report.pages = walk.owned.into_iter().collect();
     report.pages.sort_unstable();
-    report
+    Ok(report)
 }

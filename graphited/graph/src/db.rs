@@ -38,6 +38,10 @@ use crate::{EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Resu
 /// Version of the graph's layout in the store's pages.
 pub const GRAPH_FORMAT: u64 = 1;
 
+/// Names that are made by one commit, and their bytes.
+const NAMES_MAX: usize = 1024;
+const NAMES_BYTES_MAX: usize = 256 << 10;
+
 /// The newest durable graph at one moment: owned, never changing, in nobody's way.
 pub type Snapshot = PageView<graphite_store::Snapshot>;
 
@@ -230,10 +234,11 @@ impl GraphDb {
     /// Walks the whole graph as it is durable now, and reports every contradiction.
     ///
     /// # Errors
-    /// Of the store, if no snapshot can be had.
+    /// Of the store, if no snapshot can be had, or it became too old, or a page could not be read: nothing is known
+    /// then.
     pub fn check(&self) -> Result<CheckReport> {
         let snapshot = self.snapshot()?;
-        Ok(check::check(snapshot.reader(), &snapshot.catalog()))
+        check::check(snapshot.reader(), &snapshot.catalog())
     }
 
     /// All names, newest first made included.
@@ -271,6 +276,75 @@ impl GraphDb {
     /// Of the store; `TooMany`.
     pub fn label_set_or_create(&self, labels: &[LabelId]) -> Result<LabelSetId> {
         self.name(|catalog| catalog.label_set(labels), |catalog, turn| catalog.add_label_set(turn, labels))
+    }
+
+    /// The labels of these names; those that are not there are made, many of them by one commit.
+    ///
+    /// # Errors
+    /// As [`GraphDb::label_id_or_create`]; some of the names may have been made then.
+    pub fn label_ids_or_create(&self, names: &[&str]) -> Result<Vec<LabelId>> {
+        self.names(
+            names,
+            |catalog, name| catalog.label_id(name),
+            |catalog, turn, name| catalog.add_label(turn, name),
+        )
+    }
+
+    /// As [`GraphDb::label_ids_or_create`], of edge types.
+    ///
+    /// # Errors
+    /// As [`GraphDb::label_ids_or_create`].
+    pub fn type_ids_or_create(&self, names: &[&str]) -> Result<Vec<TypeId>> {
+        self.names(
+            names,
+            |catalog, name| catalog.type_id(name),
+            |catalog, turn, name| catalog.add_type(turn, name),
+        )
+    }
+
+    /// As [`GraphDb::label_ids_or_create`], of property keys.
+    ///
+    /// # Errors
+    /// As [`GraphDb::label_ids_or_create`].
+    pub fn key_ids_or_create(&self, names: &[&str]) -> Result<Vec<KeyId>> {
+        self.names(
+            names,
+            |catalog, name| catalog.key_id(name),
+            |catalog, turn, name| catalog.add_key(turn, name),
+        )
+    }
+
+    /// A new catalog costs a copy of the dictionary, so names are made many at a time; but no more than fit well into
+    /// one group of the log.
+    fn names<T>(
+        &self,
+        names: &[&str],
+        known: impl Fn(&Catalog, &str) -> Option<T>,
+        add: impl Fn(&mut Catalog, &mut Turn<'_>, &str) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut ids = Vec::with_capacity(names.len());
+        let mut rest = names;
+        while !rest.is_empty() {
+            let catalog = self.catalog();
+            let before = ids.len();
+            ids.extend(rest.iter().map_while(|name| known(&catalog, name)));
+            rest = &rest[ids.len() - before..];
+            let mut bytes = 0;
+            let fits = |name: &&&str| {
+                bytes += name.len();
+                bytes <= NAMES_BYTES_MAX
+            };
+            // A name that does not fit by itself is refused by the catalog.
+            let some = &rest[..rest.iter().take(NAMES_MAX).take_while(fits).count().max(1).min(rest.len())];
+            let add_all = |catalog: &mut Catalog, turn: &mut Turn<'_>| {
+                some.iter().map(|name| add(catalog, turn, name)).collect::<Result<Vec<T>>>()
+            };
+            if !some.is_empty() {
+                ids.extend(self.name(|_| None, add_all)?);
+            }
+            rest = &rest[some.len()..];
+        }
+        Ok(ids)
     }
 
     fn name<T>(

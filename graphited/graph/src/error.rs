@@ -87,3 +87,17 @@ pub enum Error {
         edge: EdgeId,
     },
 }
+
+impl Error {
+    /// Whether it says that the bytes of the database contradict each other; all others say that somebody could not
+    /// look, or would not.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Error::Corrupt { .. }
+                | Error::UnknownLabels { .. }
+                | Error::DanglingEdge { .. }
+                | Error::Store(graphite_store::Error::CorruptPage { .. })
+        )
+    }
+}

@@ -6,12 +6,9 @@ use graphite_store::Lsn;
 
 use crate::db::GraphDb;
 use crate::import::{self, ChangesMax, EdgeBatch, Imported, NodeBatch};
-use crate::ledger;
+use crate::ledger::{self, Ended};
 use crate::writer::WriterTurn;
 use crate::{Error, Result};
-
-/// Entries of the import ledger that are looked up at once to be forgotten.
-const FORGET_MAX: usize = 10_000;
 
 /// Imports batches, in the writer's turn.
 pub struct Importer {
@@ -36,7 +33,9 @@ impl Importer {
     /// # Errors
     /// Of the store, and the limits of values and names; nothing of the batch is kept then.
     pub fn nodes(&self, import: &[u8], batch: u64, rows: NodeBatch) -> Result<(Imported, Lsn)> {
-        if let Some(before) = self.arrived(import, batch)? {
+        let alike =
+            |before| matches!(before, Imported::Nodes { count, .. } if count == rows.label_sets.len() as u64);
+        if let Some(before) = self.arrived(import, batch, alike)? {
             return Ok(before);
         }
         let catalog = self.db.catalog();
@@ -59,7 +58,9 @@ impl Importer {
     /// # Errors
     /// As [`Importer::nodes`], and `NodeNotFound` for an end that does not exist.
     pub fn edges(&self, import: &[u8], batch: u64, rows: EdgeBatch) -> Result<(Imported, Lsn)> {
-        if let Some(before) = self.arrived(import, batch)? {
+        let alike =
+            |before| matches!(before, Imported::Edges { count, .. } if count == rows.starts.len() as u64);
+        if let Some(before) = self.arrived(import, batch, alike)? {
             return Ok(before);
         }
         let catalog = self.db.catalog();
@@ -78,9 +79,25 @@ impl Importer {
         Ok((imported, done?))
     }
 
-    fn arrived(&self, import: &[u8], batch: u64) -> Result<Option<(Imported, Lsn)>> {
+    /// What the batch was given before. A batch of that number with other rows comes from somebody who loads something
+    /// else under the same name, and must not be taken for the one that is there.
+    fn arrived(
+        &self,
+        import: &[u8],
+        batch: u64,
+        is_alike: impl FnOnce(Imported) -> bool,
+    ) -> Result<Option<(Imported, Lsn)>> {
         let pin = self.db.store().pin();
-        Ok(ledger::status(&pin, import, batch)?.map(|imported| (imported, pin.lsn())))
+        match ledger::status(&pin, import, batch)? {
+            Some(before) if is_alike(before) => Ok(Some((before, pin.lsn()))),
+            Some(_) => Err(Error::UnevenBatch(
+                "one of the same number arrived before with other rows; somebody else loads under the same name",
+            )),
+            None if ledger::ended(&pin, import)?.is_some() => {
+                Err(Error::UnevenBatch("the import has ended; begin it anew, or pick another name"))
+            }
+            None => Ok(None),
+        }
     }
 
     /// What a batch was given, if it has arrived.
@@ -91,15 +108,34 @@ impl Importer {
         ledger::status(&self.db.store().pin(), import, batch)
     }
 
-    /// Forgets the ledger of an import that is over: all of it in one turn. Of an import that is half forgotten nobody
-    /// could tell that it was over, and to go on with it would load everything again. Pages that become empty take no
-    /// room in the turn.
+    /// Ends an import: what it made takes the place of its ledger, all in one turn. Of an import that is half forgotten
+    /// nobody could tell that it was over, and to go on with it would load everything again. Pages that become empty
+    /// take no room in the turn. An import that has ended before gets the same answer again; `None` if there is none of
+    /// this name.
     ///
     /// # Errors
     /// Of the store.
-    pub fn end(&self, import: &[u8]) -> Result<Lsn> {
+    pub fn end(&self, import: &[u8]) -> Result<Option<(Ended, Lsn)>> {
+        let pin = self.db.store().pin();
+        if let Some(ended) = ledger::ended(&pin, import)? {
+            return Ok(Some((ended, pin.lsn())));
+        }
+        drop(pin);
         let mut turn = self.db.store().turn()?;
-        while ledger::forget(&mut turn, import, FORGET_MAX)? == FORGET_MAX {}
+        let Some(ended) = ledger::end(&mut turn, import)? else { return Ok(None) };
+        Ok(Some((ended, turn.commit()?)))
+    }
+}
+
+impl GraphDb {
+    /// Forgets that an import has ended, so that another of its name can begin: by a small commit of its own, beside
+    /// any writer's turn. Returns the LSN to wait for.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn forget_ended_import(&self, import: &[u8]) -> Result<Lsn> {
+        let mut turn = self.store().turn()?;
+        ledger::forget_end(&mut turn, import)?;
         Ok(turn.commit()?)
     }
 }

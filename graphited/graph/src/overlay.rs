@@ -373,6 +373,10 @@ impl<R: PageReader> View for Overlay<'_, R> {
             };
             if is_found {
                 changed.push(head);
+                // More of them than are asked for cannot be shown, and past the table's end all are still to come.
+                if changed.len() > max {
+                    break;
+                }
             }
         }
         Ok(merge_scans(base, changed, max, |head| head.id.slot()))
@@ -390,6 +394,7 @@ impl<R: PageReader> View for Overlay<'_, R> {
         let changed = changed
             .filter(|change| change.fate != Fate::Deleted && type_.is_none_or(|type_| type_ == change.type_))
             .map(changed_edge_head)
+            .take(max.saturating_add(1))
             .collect();
         Ok(merge_scans(base, changed, max, |head| head.id.slot()))
     }

@@ -7,7 +7,8 @@
 //! Invariants:
 //! 1. A frontier is sorted and without duplicates.
 //! 2. Memory is bounded by two bits per node slot and two copies of a level (shortest paths: one entry per node
-//!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier.
+//!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier, and after every
+//!    16,384 edges among them.
 
 mod slot_set;
 
@@ -47,6 +48,15 @@ pub struct Path {
     pub edges: Vec<EdgeSlot>,
 }
 
+/// Edges that are looked at before the budget is asked again: one node may have millions of them.
+const EDGES_PER_ASK: u64 = 1 << 14;
+
+/// Asks whether to go on after so many edges, which are counted anew then.
+#[cold]
+fn go_on(budget: &mut dyn FnMut(u64) -> bool, edges: &mut u64) -> ControlFlow<()> {
+    if budget(std::mem::take(edges)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
 /// The nodes one step away from `frontier`.
 fn level<V: View>(
     view: &V,
@@ -62,7 +72,7 @@ fn level<V: View>(
         if !budget(edges) {
             return Err(Error::Interrupted);
         }
-        edges = next.add_neighbours(view, chunk, follow)?;
+        edges = next.add_neighbours(view, chunk, follow, budget)?;
     }
     next.finish();
     Ok(next)
@@ -215,7 +225,7 @@ impl<'a> Wave<'a> {
             }
             edges = 0;
             let reached = &mut self.reached;
-            let _ = view.for_each_neighbour(
+            let flow = view.for_each_neighbour(
                 chunk,
                 self.follow.direction,
                 self.follow.types,
@@ -229,11 +239,17 @@ impl<'a> Wave<'a> {
                             return ControlFlow::Break(());
                         }
                     }
-                    ControlFlow::Continue(())
+                    if edges < EDGES_PER_ASK {
+                        return ControlFlow::Continue(());
+                    }
+                    go_on(budget, &mut edges)
                 },
             )?;
             if met.is_some() {
                 break;
+            }
+            if flow.is_break() {
+                return Err(Error::Interrupted);
             }
         }
         next.sort_unstable();

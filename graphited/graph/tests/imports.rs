@@ -9,10 +9,12 @@ use common::{
     CACHE_BYTES, Model, ModelEdge, ModelNode, TINY_CACHE_BYTES, assert_shows, open, settle, try_open_with,
 };
 use graphite_graph::import::{Column, EdgeBatch, FRESH_GENERATION, Imported, NodeBatch};
+use graphite_graph::ledger::{ENDED_MAX, Ended};
+use graphite_graph::traverse::{Follow, walk_end_count};
 use graphite_graph::{
     Error, GraphDb, Importer, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId, Value, View,
 };
-use graphite_store::disk::{LastOp, Outcome, SimDisk};
+use graphite_store::disk::{Fault, LastOp, OpKind, Outcome, SimDisk};
 use proptest::prelude::*;
 
 fn importer(db: &GraphDb) -> Importer {
@@ -288,9 +290,38 @@ fn the_end_of_an_import_of_many_batches_is_one_commit() {
     let importer = importer(&db);
     assert_eq!(importer.status(b"long", 24_999).unwrap(), Some(imported));
     let before = db.store().status().commits;
-    importer.end(b"long").unwrap();
+    let ended = Ended { batches: 25_000, nodes: 0, edges: 0 };
+    assert_eq!(importer.end(b"long").unwrap().unwrap().0, ended);
+    assert_eq!(db.store().status().commits, before + 1);
+    assert_eq!(importer.end(b"long").unwrap().unwrap().0, ended, "the answer is the same again");
     assert_eq!(db.store().status().commits, before + 1);
     assert!((0..25_000).all(|batch| importer.status(b"long", batch).unwrap().is_none()));
+}
+
+/// Those that ended last are remembered, whatever their names, and no more of them than there is a limit for.
+#[test]
+fn the_oldest_end_of_an_import_is_forgotten_first() {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let importer = importer(&db);
+    // The order of ends is not that of names.
+    let name = |n: usize| format!("{:02}", n * 37 % 100).into_bytes();
+    for n in 0..ENDED_MAX + 10 {
+        for batch in 0..2 {
+            importer.nodes(&name(n), batch, NodeBatch::default()).unwrap();
+        }
+        importer.end(&name(n)).unwrap().unwrap();
+        let remembered = |n: usize| importer.end(&name(n)).unwrap().is_some();
+        let first = (n + 1).saturating_sub(ENDED_MAX);
+        assert!((first..=n).all(remembered), "after {n}");
+        assert!(!(0..first).any(remembered), "after {n}");
+    }
+    let last = name(ENDED_MAX + 9);
+    assert!(matches!(importer.nodes(&last, 0, NodeBatch::default()), Err(Error::UnevenBatch(_))));
+    db.forget_ended_import(&last).unwrap();
+    assert_eq!(importer.end(&last).unwrap(), None);
+    importer.nodes(&last, 0, NodeBatch::default()).unwrap();
+    assert_eq!(importer.end(&last).unwrap().unwrap().0.batches, 1);
 }
 
 /// Nodes of random degree, some of them hubs, and edges in random order: what touches most pages with every batch.
@@ -354,4 +385,61 @@ fn an_import_far_larger_than_the_cache_reads_and_writes_each_page_about_once_a_b
     assert_eq!(report.problems, Vec::<String>::new());
     let lost = u64::from(status.pages) - u64::from(status.pages_free) - report.pages.len() as u64;
     assert!(lost < 8, "{lost} pages are used by nobody");
+}
+
+/// A disk that does not answer proves nothing about what is on it.
+#[test]
+fn a_check_that_cannot_read_ends_and_reports_no_damage() {
+    let disk = SimDisk::new();
+    let db = try_open_with(&disk, TINY_CACHE_BYTES).unwrap();
+    let sets = names(&db);
+    let importer = importer(&db);
+    let (nodes, _) = importer.nodes(b"a", 0, some_nodes(sets, 10_000)).unwrap();
+    importer.edges(b"a", 1, random_edges(nodes, 10_000, &mut 1)).unwrap();
+    settle(&db);
+    let mut failed = 0;
+    for reads in [0, 1, 5, 20, 60, 100, 200] {
+        disk.inject(Fault::on(OpKind::Read).after(reads).forever());
+        match db.check() {
+            Ok(report) => assert_eq!(report.problems, Vec::<String>::new()),
+            Err(Error::Store(graphite_store::Error::Io { doing: "read", .. })) => failed += 1,
+            Err(error) => panic!("{error}"),
+        }
+        disk.clear_faults();
+    }
+    assert!(failed > 3, "{failed} checks met the fault");
+    assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+}
+
+/// One node of a frontier may have any number of edges, so the budget is asked among them too.
+#[test]
+fn a_walk_from_a_hub_asks_its_budget_on_the_way() {
+    const EDGES: usize = 100_000;
+    let db = open(&SimDisk::new());
+    let sets = names(&db);
+    let importer = importer(&db);
+    let (nodes, _) = importer.nodes(b"a", 0, some_nodes(sets, 1000)).unwrap();
+    let hub = nodes.node(0).unwrap();
+    let ends = (0..EDGES as u64).map(|edge| nodes.node(1 + edge % 999).unwrap()).collect();
+    let star =
+        EdgeBatch { starts: vec![hub; EDGES], ends, types: vec![TypeId(0); EDGES], columns: Vec::new() };
+    importer.edges(b"a", 1, star).unwrap();
+    settle(&db);
+    let view = db.snapshot().unwrap();
+    let follow = Follow { direction: graphite_graph::Direction::Out, types: None };
+    let mut told = Vec::new();
+    let mut all = |edges| {
+        told.push(edges);
+        true
+    };
+    assert_eq!(walk_end_count(&view, &[hub.slot()], follow, 1, &mut all).unwrap(), 999);
+    assert!(told.len() > 4 && told.iter().all(|edges| *edges < EDGES as u64 / 4), "{told:?}");
+    // The first is asked before anything is looked at.
+    let mut asked = 0;
+    let mut third = |_| {
+        asked += 1;
+        asked < 3
+    };
+    let walked = walk_end_count(&view, &[hub.slot()], follow, 1, &mut third);
+    assert!(matches!(walked, Err(Error::Interrupted)), "{walked:?}");
 }

@@ -13,6 +13,9 @@ pub const STEPS_PER_LOOK: u64 = 4096;
 /// Memory of a statement, if nobody says otherwise, in bytes.
 pub const MEMORY_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 
+/// Values that are read into one batch of rows, in bytes: the row with which it is passed is the last.
+pub(crate) const SHOWN_BYTES_MAX: u64 = 1 << 20;
+
 /// What a statement may take.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -43,6 +46,11 @@ impl Budget {
     #[must_use]
     pub fn steps_max(self, steps_max: u64) -> Budget {
         Budget { steps_max, ..self }
+    }
+
+    /// How much of an answer is shown at a time, in bytes, past which a batch has no more rows.
+    pub(crate) fn shown_bytes_max(&self) -> u64 {
+        SHOWN_BYTES_MAX.min(self.memory_bytes_max)
     }
 
     /// Whether the flag is set.

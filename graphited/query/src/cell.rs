@@ -1,6 +1,8 @@
 //! What a plan answers: rows of cells.
 
-use graphite_graph::{Edge, Node, Value};
+use graphite_graph::{Edge, KeyId, Node, Value};
+
+use crate::rows::value_bytes;
 
 /// One field of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +22,35 @@ pub enum Cell {
     },
 }
 
+impl Cell {
+    /// About how many bytes it takes.
+    fn bytes(&self) -> u64 {
+        let of = |properties: &[(KeyId, Value)]| -> u64 {
+            let own = std::mem::size_of_val(properties) as u64;
+            own + properties.iter().map(|(_, value)| value_bytes(value)).sum::<u64>()
+        };
+        let own = size_of::<Cell>() as u64;
+        own + match self {
+            Cell::Value(value) => value_bytes(value),
+            Cell::Node(node) => of(&node.properties),
+            Cell::Edge(edge) => of(&edge.properties),
+            Cell::Path { nodes, edges } => {
+                let nodes = nodes.iter().map(|node| size_of::<Node>() as u64 + of(&node.properties));
+                let edges = edges.iter().map(|edge| size_of::<Edge>() as u64 + of(&edge.properties));
+                nodes.sum::<u64>() + edges.sum::<u64>()
+            }
+        }
+    }
+}
+
 /// Some rows of an answer. Can be filled again and again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     width: usize,
     len: usize,
     cells: Vec<Cell>,
+    /// About how many bytes the cells take.
+    bytes: u64,
 }
 
 impl Batch {
@@ -57,12 +82,18 @@ impl Batch {
 
     /// Forgets the rows.
     pub fn clear(&mut self) {
-        *self = Batch { width: 0, len: 0, cells: std::mem::take(&mut self.cells) };
+        *self = Batch { cells: std::mem::take(&mut self.cells), ..Batch::default() };
         self.cells.clear();
+    }
+
+    /// About how many bytes the rows take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Begins a row.
     pub(crate) fn push(&mut self, cell: Cell) {
+        self.bytes += cell.bytes();
         self.cells.push(cell);
     }
 
@@ -76,6 +107,7 @@ impl Batch {
 
     /// Takes back what was pushed since the last row.
     pub(crate) fn drop_row(&mut self) {
-        self.cells.truncate(self.len * self.width);
+        let dropped = self.cells.drain(self.len * self.width..);
+        self.bytes -= dropped.map(|cell| cell.bytes()).sum::<u64>();
     }
 }

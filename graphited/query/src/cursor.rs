@@ -4,7 +4,8 @@
 //! 1. A cursor owns its state and holds neither page nor view: it can rest between two batches as long as it likes.
 //!    It has to be given the same snapshot, or the same transaction, each time.
 //! 2. After an error, and after the end, it is at its end.
-//! 3. Rows come in the same order, whatever sizes of batches they are asked for in.
+//! 3. A batch takes little memory, however long the values: one row past a limit ends it.
+//! 4. Rows come in the same order, whatever sizes of batches they are asked for in.
 
 use std::sync::Arc;
 
@@ -57,8 +58,8 @@ impl Cursor {
         Ok(Cursor { plan, params, state: State::NotBegun, meter: Meter::default(), pending: None })
     }
 
-    /// Fills `batch`, which is cleared first, with the next rows: `max_rows` at most, and at least one unless it
-    /// is at its end.
+    /// Fills `batch`, which is cleared first, with the next rows: `max_rows` at most, fewer if they are long, and at
+    /// least one unless it is at its end.
     ///
     /// # Errors
     /// Of the graph; what is wrong with parameters; [`Error::Cancelled`], [`Error::MemoryLimit`],
@@ -100,7 +101,8 @@ impl Cursor {
         if let Some(shown) = show_point(stages, &mut context, batch) {
             return shown.map(|()| Progress::Done);
         }
-        while batch.len() < max_rows {
+        let bytes_max = budget.shown_bytes_max();
+        while batch.len() < max_rows && batch.bytes() < bytes_max {
             let (mut rows, mut shown) = match self.pending.take() {
                 Some(pending) => pending,
                 None => match pull(stages, (max_rows - batch.len()).min(BATCH_ROWS), &mut context)? {
@@ -108,7 +110,7 @@ impl Cursor {
                     None => return Ok(Progress::Done),
                 },
             };
-            while shown < rows.len && batch.len() < max_rows {
+            while shown < rows.len && batch.len() < max_rows && batch.bytes() < bytes_max {
                 context.step(1)?;
                 rows.show(shown, view, batch).at(at)?;
                 shown += 1;

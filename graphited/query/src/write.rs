@@ -3,11 +3,15 @@
 //! Pipelines run in order, and their segments too: what a write step takes is complete before its first change.
 //! Only what is shown waits for the end.
 
-use graphite_graph::catalog::Catalog;
-use graphite_graph::{EdgeId, EdgeSlot, KeyId, LabelId, NodeId, NodeSlot, Summary, Transaction, Value, View};
-use rustc_hash::FxHashSet;
+use std::collections::hash_map::Entry;
 
-use crate::budget::{Budget, Meter};
+use graphite_graph::catalog::Catalog;
+use graphite_graph::{
+    EdgeId, EdgeSlot, GraphDb, KeyId, LabelId, NodeId, NodeSlot, Summary, Transaction, Value, View,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::budget::{Budget, Meter, STEPS_PER_LOOK};
 use crate::cell::Batch;
 use crate::error::{At, Error, Located, Result};
 use crate::operators::{Context, Made, bind, bind_properties, entity_id, pull};
@@ -71,9 +75,10 @@ impl Run<'_> {
     fn all(&mut self) -> Result<Batch> {
         self.meter.begin_call(self.budget)?;
         let plan = self.plan;
-        let mut answer = Vec::new();
+        let (mut answer, mut kept) = (Vec::new(), 0);
         for pipeline in plan.pipelines() {
-            answer = self.pipeline(pipeline)?;
+            self.meter.release(kept);
+            (answer, kept) = self.pipeline(pipeline)?;
             let mut made = Made::Nothing;
             for rows in &answer {
                 made.add(rows, pipeline.needed, pipeline.first, self.transaction)?;
@@ -91,25 +96,33 @@ impl Run<'_> {
         for mut rows in answer {
             for row in 0..rows.len {
                 self.meter.step(self.budget, 1)?;
+                let before = batch.bytes();
                 rows.show(row, &*self.transaction, &mut batch).at(at)?;
+                self.meter.keep(self.budget, at, batch.bytes() - before)?;
             }
         }
         Ok(batch)
     }
 
-    fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<Vec<Rows>> {
+    /// Runs a pipeline; returns its rows, and the bytes that are kept for them.
+    fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<(Vec<Rows>, u64)> {
         let plan = self.plan;
-        let mut rows = Vec::new();
+        let (mut rows, mut kept) = (Vec::new(), 0);
         for segment in &pipeline.segments {
             rows = match segment {
                 Segment::Read(operators) => self.with_context(|context| {
+                    let kept_before = std::mem::take(&mut kept);
                     let mut stages = bind(operators, rows, context)?;
                     let at = operators.last().map(|planned| planned.at);
                     let mut all = Vec::new();
                     while let Some(rows) = pull(&mut stages, BATCH_ROWS, context)? {
-                        at.map_or(Ok(()), |at| context.keep(at, rows.bytes()))?;
+                        if let Some(at) = at {
+                            context.keep(at, rows.bytes())?;
+                            kept += rows.bytes();
+                        }
                         all.push(rows);
                     }
+                    context.meter.release(kept_before);
                     Ok(all)
                 })?,
                 Segment::Write(at) => match plan.step(*at) {
@@ -118,7 +131,7 @@ impl Run<'_> {
                 },
             };
         }
-        Ok(rows)
+        Ok((rows, kept))
     }
 
     fn with_context<T>(
@@ -143,6 +156,7 @@ impl Run<'_> {
             Step::CreateNodes { rows } => return self.create_nodes(at, rows),
             Step::CreateEdges { rows } => return self.create_edges(at, rows),
             Step::Set { properties } => {
+                self.make_keys(at, properties)?;
                 let properties = self.properties(at, properties, false)?;
                 self.for_each_entity(at, &rows, |transaction, entity| {
                     properties.iter().try_for_each(|(key, value)| match entity {
@@ -152,6 +166,7 @@ impl Run<'_> {
                 })?;
             }
             Step::Replace { properties } => {
+                self.make_keys(at, properties)?;
                 let properties = self.properties(at, properties, true)?;
                 self.for_each_entity(at, &rows, |transaction, entity| match entity {
                     Entity::Node(id) => transaction.replace_node_properties(id, &properties),
@@ -159,6 +174,7 @@ impl Run<'_> {
                 })?;
             }
             Step::AddLabels { labels } => {
+                self.make_labels(at, labels)?;
                 let labels = self.labels(at, labels)?;
                 self.for_each_entity(at, &rows, |transaction, entity| match entity {
                     Entity::Node(id) => {
@@ -191,6 +207,8 @@ impl Run<'_> {
     }
 
     fn create_nodes(&mut self, at: At, nodes: &[NewNode]) -> Result<Vec<Rows>> {
+        self.make_labels(at, nodes.iter().flat_map(|node| &node.labels))?;
+        self.make_keys(at, nodes.iter().flat_map(|node| node.properties.iter()))?;
         let mut slots = Vec::with_capacity(nodes.len());
         for node in nodes {
             self.meter.step(self.budget, 1)?;
@@ -202,17 +220,17 @@ impl Run<'_> {
     }
 
     fn create_edges(&mut self, at: At, edges: &[NewEdge]) -> Result<Vec<Rows>> {
+        let types = edges.iter().map(|edge| edge.edge_type.as_str());
+        self.make_names(at, types, Catalog::type_id, |db, names| db.type_ids_or_create(names).map(drop))?;
+        self.make_keys(at, edges.iter().flat_map(|edge| edge.properties.iter()))?;
         let mut slots = Vec::with_capacity(edges.len());
         for edge in edges {
             self.meter.step(self.budget, 1)?;
             let (start, end) = self.with_context(|context| {
                 Ok((entity_id(at, &edge.start, context)?, entity_id(at, &edge.end, context)?))
             })?;
-            let type_ = self.catalog_or_db(
-                at,
-                |catalog| catalog.type_id(&edge.edge_type),
-                |transaction| transaction.db().type_id_or_create(&edge.edge_type),
-            )?;
+            let type_ = self.transaction.catalog().type_id(&edge.edge_type);
+            let type_ = type_.ok_or(Error::InvalidStep { at, why: NOT_MADE })?;
             let properties = self.properties(at, &edge.properties, true)?;
             let id = self.transaction.create_edge(NodeId(start), type_, NodeId(end), &properties).at(at)?;
             slots.push(id.slot());
@@ -228,9 +246,10 @@ impl Run<'_> {
         mut change: impl FnMut(&mut Transaction, Entity) -> graphite_graph::Result<()>,
     ) -> Result<()> {
         const ENTITY_BYTES: u64 = 32;
-        let (mut nodes, mut edges) = (Vec::new(), Vec::new());
+        let (mut nodes, mut edges, mut kept) = (Vec::new(), Vec::new(), 0);
         for rows in rows {
             self.meter.keep(self.budget, at, rows.len as u64 * ENTITY_BYTES)?;
+            kept += rows.len as u64 * ENTITY_BYTES;
             match rows.columns.get(rows.current) {
                 Some(Column::Nodes(slots)) => nodes.extend_from_slice(slots),
                 Some(Column::Edges(slots)) => edges.extend_from_slice(slots),
@@ -253,39 +272,44 @@ impl Run<'_> {
                 change(transaction, Entity::Edge(id)).at(at)?;
             }
         }
+        self.meter.release(kept);
         Ok(())
     }
 
+    /// The labels, which were made before.
     fn labels(&mut self, at: At, names: &[String]) -> Result<Vec<LabelId>> {
-        let label = |name: &String| {
-            self.catalog_or_db(
-                at,
-                |catalog| catalog.label_id(name),
-                |transaction| transaction.db().label_id_or_create(name),
-            )
-        };
-        names.iter().map(label).collect()
+        let catalog = self.transaction.catalog();
+        self.meter.step(self.budget, names.len() as u64)?;
+        let known = |name: &String| catalog.label_id(name);
+        names.iter().map(known).collect::<Option<_>>().ok_or(Error::InvalidStep { at, why: NOT_MADE })
     }
 
-    /// The properties to write, each key once. With `new`, nulls are left out; else they remove, and a key that
-    /// nobody ever used needs no removing.
+    /// The properties to write, each key once, the last value of it. With `new`, nulls are left out; else they remove,
+    /// and a key that nobody ever used needs no removing. Keys of others were made before.
     fn properties(
         &mut self,
         at: At,
         properties: &[(String, Operand)],
         new: bool,
     ) -> Result<Vec<(KeyId, Value)>> {
+        let catalog = self.transaction.catalog();
         let mut bound: Vec<(KeyId, Value)> = Vec::with_capacity(properties.len());
+        let mut places: FxHashMap<KeyId, usize> = FxHashMap::default();
         for (name, value) in bind_properties(at, properties, self.params)? {
-            let key = if value.is_null() {
-                self.transaction.catalog().key_id(name)
-            } else {
-                let create = |transaction: &Transaction| transaction.db().key_id_or_create(name);
-                Some(self.catalog_or_db(at, |catalog| catalog.key_id(name), create)?)
+            self.meter.step(self.budget, 1)?;
+            let Some(key) = catalog.key_id(name) else {
+                if value.is_null() {
+                    continue;
+                }
+                return Err(Error::InvalidStep { at, why: NOT_MADE });
             };
-            let Some(key) = key else { continue };
-            bound.retain(|(other, _)| *other != key);
-            bound.push((key, value));
+            match places.entry(key) {
+                Entry::Occupied(place) => bound[*place.get()].1 = value,
+                Entry::Vacant(place) => {
+                    place.insert(bound.len());
+                    bound.push((key, value));
+                }
+            }
         }
         if new {
             bound.retain(|(_, value)| !value.is_null());
@@ -293,19 +317,56 @@ impl Run<'_> {
         Ok(bound)
     }
 
-    /// The number of a name, which is made by a small commit of its own if there is none.
-    fn catalog_or_db<T>(
-        &self,
+    fn make_labels<'n>(&mut self, at: At, names: impl IntoIterator<Item = &'n String>) -> Result<()> {
+        let names = names.into_iter().map(String::as_str);
+        self.make_names(at, names, Catalog::label_id, |db, names| db.label_ids_or_create(names).map(drop))
+    }
+
+    /// Makes the keys of properties that are not null.
+    fn make_keys<'n>(
+        &mut self,
         at: At,
-        known: impl FnOnce(&Catalog) -> Option<T>,
-        create: impl FnOnce(&Transaction) -> graphite_graph::Result<T>,
-    ) -> Result<T> {
-        match known(&self.transaction.catalog()) {
-            Some(number) => Ok(number),
-            None => create(self.transaction).at(at),
+        properties: impl IntoIterator<Item = &'n (String, Operand)>,
+    ) -> Result<()> {
+        let params = self.params;
+        let is_value = |operand: &Operand| match operand {
+            Operand::Value(value) => !value.is_null(),
+            Operand::Param(name) => params.get(name).is_some_and(|value| !value.is_null()),
+        };
+        let names =
+            properties.into_iter().filter(|(_, operand)| is_value(operand)).map(|(name, _)| name.as_str());
+        self.make_names(at, names, Catalog::key_id, |db, names| db.key_ids_or_create(names).map(drop))
+    }
+
+    /// Makes the names that a step needs and that are not there, by commits of their own, before its first change:
+    /// each commit copies what is known, so there are as few as possible.
+    fn make_names<'n, T>(
+        &mut self,
+        at: At,
+        names: impl Iterator<Item = &'n str>,
+        known: impl Fn(&Catalog, &str) -> Option<T>,
+        make: impl Fn(&GraphDb, &[&str]) -> graphite_graph::Result<()>,
+    ) -> Result<()> {
+        let catalog = self.transaction.catalog();
+        let (mut seen, mut new) = (FxHashSet::default(), Vec::new());
+        for name in names {
+            self.meter.step(self.budget, 1)?;
+            if known(&catalog, name).is_none() && seen.insert(name) {
+                new.push(name);
+            }
         }
+        for some in new.chunks(NAMES_AT_ONCE) {
+            // Making a name takes far longer than looking at a row.
+            self.meter.step(self.budget, STEPS_PER_LOOK)?;
+            make(self.transaction.db(), some).at(at)?;
+        }
+        Ok(())
     }
 }
+
+/// Names that are made between two looks at whether the statement is to go on.
+const NAMES_AT_ONCE: usize = 1024;
+const NOT_MADE: &str = "its names were not made";
 
 /// A node or an edge.
 #[derive(Clone, Copy)]

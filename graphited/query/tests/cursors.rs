@@ -17,7 +17,7 @@ use common::{
 use graphite_graph::{Direction, GraphDb, NodeId, Snapshot, Value};
 use graphite_query::{
     At, Batch, Budget, Cell, Comparison, Cursor, EntityRef, Error, Expansion, Operand, OrderBy, Params, Plan,
-    Progress, Result, Step,
+    Progress, Result, Step, run_write,
 };
 
 const SPOKES: usize = 4500;
@@ -342,6 +342,33 @@ fn what_refers_to_nothing_says_so() {
         assert_eq!(at.pipeline, pipeline);
     }
 
+    // Nor do those say nothing of whom so little is asked that they need not be looked at.
+    let far = Step::Node { ids: [wheel.hub.0, 1 << 40].map(EntityRef::Id).to_vec(), required: true };
+    let far_edge = Step::Edge { ids: vec![EntityRef::Id(1 << 40)], required: true };
+    let unused = Step::Filter {
+        key: "a key that nobody ever used".into(),
+        comparison: Comparison::Eq,
+        value: Some(Operand::from(1)),
+    };
+    for source in [far, far_edge] {
+        let mut after = vec![unused.clone(), Step::Limit { n: 0 }, Step::Limit { n: 1 }];
+        if let Step::Node { .. } = source {
+            after.push(Step::HasLabel { label: "a label that nobody ever had".into() });
+        }
+        for step in after {
+            for plan in [
+                Plan::of([source.clone(), step.clone()]),
+                Plan::of([source.clone(), step.clone(), Step::Count]),
+                Plan::of([source.clone(), step.clone(), Step::Distinct]),
+            ] {
+                let error = one_batch(plan.clone(), no_params());
+                assert!(matches!(error, Err(Error::Graph { .. })), "{plan:?}: {error:?}");
+            }
+        }
+    }
+    let there = Step::Node { ids: vec![EntityRef::Id(wheel.hub.0)], required: true };
+    assert_eq!(one_batch(Plan::of([there, unused]), no_params()).unwrap(), Vec::<Vec<Flat>>::new());
+
     let by_param = Plan::of([Step::Node { ids: vec![EntityRef::Param("p".into())], required: false }]);
     let error = one_batch(by_param.clone(), no_params()).unwrap_err();
     assert!(matches!(error, Error::ParameterMissing { ref name, .. } if name == "p"), "{error:?}");
@@ -476,4 +503,56 @@ fn a_prepared_plan_finds_what_got_its_name_later() {
     add_edge(&mut tx, &mut model, edge);
     tx.commit().unwrap();
     assert_eq!(run(), [[Cell::Value(Value::Int(to.0.cast_signed()))]]);
+}
+
+/// Long values: a batch holds few of them, whoever reads them, and all come in the end.
+#[test]
+fn what_is_shown_stays_within_the_memory_limit() {
+    const VALUE_BYTES: usize = 200 << 10;
+    const LIMIT_BYTES: u64 = 1 << 20;
+    const NODES: usize = 40;
+    let (db, mut model) = (new_db(), Model::default());
+    for _ in 0..NODES {
+        let mut tx = db.begin().unwrap();
+        let properties = [("x".to_owned(), Value::from("x".repeat(VALUE_BYTES).as_str()))].into();
+        add_node(&mut tx, &mut model, ModelNode { properties, ..ModelNode::default() });
+        tx.commit().unwrap();
+    }
+    let view = snapshot(&db);
+    let budget = Budget::default().memory_bytes_max(LIMIT_BYTES);
+    let nodes = || Step::Nodes { label: None };
+    let rows_max = usize::try_from(LIMIT_BYTES).unwrap() / VALUE_BYTES + 1;
+    for plan in [Plan::of([nodes()]), Plan::of([nodes(), Step::Properties { keys: vec!["x".into()] }])] {
+        let mut cursor = Cursor::open(prepared(&plan), Arc::default()).unwrap();
+        let (mut batch, mut rows) = (Batch::default(), 0);
+        loop {
+            let progress = cursor.next_batch(&view, NODES, &mut batch, &budget).unwrap();
+            assert!(batch.len() <= rows_max, "{} rows at once", batch.len());
+            rows += batch.len();
+            if progress == Progress::Done {
+                break;
+            }
+            assert!(!batch.is_empty());
+        }
+        assert_eq!(rows, NODES);
+        let mut tx = db.begin().unwrap();
+        let error = run_write(&prepared(&plan), &Params::new(), &mut tx, &budget).unwrap_err();
+        assert!(matches!(error, Error::MemoryLimit { .. }), "{error:?}");
+    }
+}
+
+/// What one pipeline of a statement kept is given back when the next takes its place.
+#[test]
+fn pipelines_of_a_write_do_not_add_up_in_the_meter() {
+    let wheel = wheel();
+    let step = || [Step::Nodes { label: None }, Step::Limit { n: 4000 }];
+    let mut plan = Plan::of(step());
+    for _ in 0..9 {
+        plan = plan.then(step());
+    }
+    let plan = plan.then([Step::Nodes { label: None }, Step::Count]);
+    let mut tx = wheel.db.begin().unwrap();
+    // Each keeps 32,000 bytes.
+    let budget = Budget::default().memory_bytes_max(100_000);
+    run_write(&prepared(&plan), &Params::new(), &mut tx, &budget).unwrap();
 }

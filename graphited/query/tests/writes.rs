@@ -401,3 +401,49 @@ proptest! {
         }
     }
 }
+
+/// Names cost a commit for many of them, and a copy of all that are known for each commit: counted by commits.
+#[test]
+fn new_names_of_a_statement_are_made_many_at_a_time() {
+    const KEYS: usize = 5000;
+    let db = new_db();
+    let keys = |of: &str| -> Properties {
+        (0..KEYS).map(|n| (format!("{of}{n}"), Operand::from(n as i64))).collect()
+    };
+    let one = Step::CreateNodes { rows: vec![NewNode { labels: vec![], properties: keys("a") }] };
+    let many = Step::CreateNodes {
+        rows: (keys("b").into_iter())
+            .map(|property| NewNode { labels: vec![format!("L{}", property.0)], properties: vec![property] })
+            .collect(),
+    };
+    let set = Step::Set { properties: keys("c") };
+    let mut tx = db.begin().unwrap();
+    let before = db.store().status().commits;
+    run(&mut tx, &Plan::of([one, set]));
+    let commits = db.store().status().commits - before;
+    assert!(commits <= 2 * (KEYS as u64 / 1000 + 1), "{commits} commits for names");
+    assert_eq!(tx.catalog().key_count() as usize, 2 * KEYS);
+    tx.commit().unwrap();
+
+    // It can be cancelled in the middle, and names are made in chunks until then.
+    let mut tx = db.begin().unwrap();
+    let bounded = Budget::default().steps_max(3 * 4096);
+    let error = run_write(&prepared(&Plan::of([many])), &Params::new(), &mut tx, &bounded).unwrap_err();
+    assert!(matches!(error, Error::StepLimit { .. }), "{error:?}");
+    assert!((tx.catalog().label_count() as usize) < KEYS / 2);
+}
+
+/// A key that comes twice has its last value; null takes it away.
+#[test]
+fn the_last_of_two_values_counts() {
+    let db = new_db();
+    let mut tx = db.begin().unwrap();
+    let twice = [("x", Operand::from(1)), ("y", Operand::from(2)), ("x", Operand::from(3)), ("y", null())];
+    let plan = Plan::of([
+        Step::CreateNodes { rows: vec![new_node(&[], &twice)] },
+        Step::Properties { keys: vec!["x".into(), "y".into()] },
+    ]);
+    let outcome = run(&mut tx, &plan);
+    let row = outcome.rows.rows().next().unwrap();
+    assert_eq!(row, [Cell::Value(Value::Int(3)), Cell::Value(Value::Null)]);
+}

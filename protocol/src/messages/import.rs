@@ -4,7 +4,10 @@
 //!    either side the client asks which batch is next and goes on there, and nothing is there twice.
 //! 2. Batches of one import are applied in the order of their numbers. A client may send several before the
 //!    first is answered.
-//! 3. A batch that was applied before is not applied again; it gets the answer that it got then.
+//! 3. A batch that was applied before is not applied again; it gets the answer that it got then. One of the same number
+//!    with another kind or count of rows is refused.
+//! 4. The daemon remembers the last imports that ended, so a client that did not get the answer to `import_end` learns
+//!    from `import_begin`, or a second `import_end`, that all is there.
 
 use super::request;
 use crate::columns::{Column, Packed};
@@ -30,6 +33,8 @@ message! { reply "the reply of import_begin",
     pub struct ImportBeginReply {
         /// The batch to send next: those below it are done.
         pub next: u64,
+        /// What it made, if it was to be resumed and has ended: no batch is taken any more.
+        pub ended: Option<ImportEndReply>,
         /// Bytes of packed columns that a batch should not pass, for the daemon has memory for no more; 0: it does
         /// not care. Longer ones are taken as long as their frame is.
         pub batch_bytes: u64 = 0,
@@ -213,7 +218,8 @@ message! { reply "the reply of import_status",
 }
 
 request! { "import_end" -> ImportEndReply,
-    /// Ends an import: the daemon forgets its name and its batches, and keeps what they made.
+    /// Ends an import: the daemon forgets its batches, and keeps what they made. A second end gets the first answer,
+    /// as long as the daemon remembers it.
     #[derive(Eq)]
     pub struct ImportEnd {
         /// The import.

@@ -71,6 +71,8 @@ pub(crate) struct Loaded {
     pub bad: u64,
     /// How long it took.
     pub time: Duration,
+    /// Whether it had ended before, so that nothing was to be done.
+    pub was_complete: bool,
 }
 
 impl Job {
@@ -152,6 +154,12 @@ impl Job {
         let files = self.prepare()?;
         let started = Instant::now();
         let (mut loader, known) = Loader::begin(client, self.import.clone(), self.resume)?;
+        if let Some(ended) = loader.ended() {
+            let (nodes, edges, batches) = (ended.nodes, ended.edges, ended.batches);
+            let before = nodes + edges;
+            let time = started.elapsed();
+            return Ok(Loaded { nodes, edges, before, batches, bad: 0, time, was_complete: true });
+        }
         let before = known.iter().sum();
         let options = ParseOptions { batch_bytes: loader.batch_bytes_max(), ..self.parse_options(known) };
         let mut progress = self.progress();
@@ -189,6 +197,7 @@ impl Job {
             batches: ended.batches,
             bad: bad.count(),
             time: started.elapsed(),
+            was_complete: false,
         })
     }
 
@@ -286,6 +295,10 @@ impl Job {
 
 /// What was loaded, in one line.
 pub(crate) fn summary(loaded: &Loaded) -> String {
+    if loaded.was_complete {
+        let rows = format!("{} and {}", count(loaded.nodes, "node"), count(loaded.edges, "edge"));
+        return format!("{rows} are there: the import was complete already, and nothing was loaded");
+    }
     let rows = (loaded.nodes + loaded.edges).saturating_sub(loaded.before);
     let per_second = rows as f64 / loaded.time.as_secs_f64().max(1e-6);
     let mut text = format!(

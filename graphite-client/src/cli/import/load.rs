@@ -55,6 +55,8 @@ pub(crate) struct Loader<'c> {
     rows_max: Option<usize>,
     /// What the daemon wants no batch to pass; 0 if it does not care.
     batch_bytes: u64,
+    /// What the import made, if it has ended already.
+    ended: Option<ImportEndReply>,
 }
 
 impl<'c> Loader<'c> {
@@ -75,7 +77,8 @@ impl<'c> Loader<'c> {
         })?;
         let mut tickets = VecDeque::new();
         let mut known = VecDeque::new();
-        for batch in 0..begun.next {
+        let there = if begun.ended.is_some() { 0 } else { begun.next };
+        for batch in 0..there {
             tickets.push_back(client.send(&ImportStatus { import: import.clone(), batch })?);
         }
         while let Some(ticket) = tickets.pop_front() {
@@ -96,8 +99,14 @@ impl<'c> Loader<'c> {
             loaded: (0, 0),
             rows_max: None,
             batch_bytes: begun.batch_bytes,
+            ended: begun.ended,
         };
         Ok((loader, rows))
+    }
+
+    /// What the import made, if it had ended when it was to be resumed: there is nothing to load then.
+    pub(crate) fn ended(&self) -> Option<ImportEndReply> {
+        self.ended
     }
 
     /// Rows that were loaded by this run: nodes and edges.
@@ -381,7 +390,7 @@ mod tests {
                     return write_response(
                         out,
                         msgid,
-                        &ImportBeginReply { next, batch_bytes: 0 },
+                        &ImportBeginReply { next, ended: None, batch_bytes: 0 },
                         FRAME_BYTES_MAX,
                     );
                 }

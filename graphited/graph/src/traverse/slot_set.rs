@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use rustc_hash::FxHashSet;
 
-use super::Follow;
+use super::{EDGES_PER_ASK, Follow, go_on};
 use crate::view::View;
-use crate::{NodeSlot, Result};
+use crate::{Error, NodeSlot, Result};
 
 /// A list shorter than this is sorted rather than made a bitmap.
 const LIST_MAX: usize = 64;
@@ -65,12 +65,16 @@ impl SlotSet {
         }
     }
 
-    /// Adds every neighbour of the nodes in `frontier`. Returns how many edges were looked at.
+    /// Adds every neighbour of the nodes in `frontier`. Returns how many edges were looked at since `budget` was asked.
+    ///
+    /// # Errors
+    /// Of the store, and [`Error::Interrupted`].
     pub(super) fn add_neighbours<V: View>(
         &mut self,
         view: &V,
         frontier: &[NodeSlot],
         follow: Follow<'_>,
+        budget: &mut dyn FnMut(u64) -> bool,
     ) -> Result<u64> {
         let Follow { direction, types } = follow;
         let (mut edges, mut rest) = (0, frontier);
@@ -94,11 +98,17 @@ impl SlotSet {
         }
         if !rest.is_empty() {
             let (words, far) = (self.words.as_mut_slice(), &mut self.far);
-            let _ = view.for_each_neighbour(rest, direction, types, |_, slot, _| {
+            let flow = view.for_each_neighbour(rest, direction, types, |_, slot, _| {
                 edges += 1;
                 SlotSet::set(words, far, slot);
-                ControlFlow::Continue(())
+                if edges < EDGES_PER_ASK {
+                    return ControlFlow::Continue(());
+                }
+                go_on(budget, &mut edges)
             })?;
+            if flow.is_break() {
+                return Err(Error::Interrupted);
+            }
         }
         Ok(edges)
     }

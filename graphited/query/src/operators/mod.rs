@@ -184,6 +184,7 @@ pub(crate) fn is_at_end(stages: &[Stage]) -> bool {
         Work::Counter(counter) => counter.is_at_end(),
         Work::ShortestPath(search) => search.is_at_end(),
         Work::Expand(expand) => expand.is_empty() && is_at_end(before),
+        Work::Properties(properties) => properties.is_empty() && is_at_end(before),
         Work::Limit(limit) => limit.is_at_end() || is_at_end(before),
         Work::ReachCount(count) => count.is_at_end(),
         Work::DegreeSum(sum) => sum.is_at_end(),
@@ -193,7 +194,6 @@ pub(crate) fn is_at_end(stages: &[Stage]) -> bool {
         Work::Filter(_)
         | Work::HasLabel(_)
         | Work::Degree(_)
-        | Work::Properties(_)
         | Work::Ids
         | Work::Distinct(_)
         | Work::Skip(_) => is_at_end(before),

@@ -174,7 +174,7 @@ impl NodeIds {
         want: usize,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let mut slots = Vec::new();
+        let (mut slots, is_first) = (Vec::new(), self.next == 0);
         while slots.len() < want.min(BATCH_ROWS)
             && let Some(&id) = self.ids.get(self.next)
         {
@@ -185,6 +185,15 @@ impl NodeIds {
                 return Err(GraphError::NodeNotFound(id)).at(at);
             }
             self.next += 1;
+        }
+        if self.required && is_first {
+            // All of them now: whoever comes after may ask for no more.
+            for &id in self.ids.get(self.next..).unwrap_or_default() {
+                context.step(1)?;
+                if !context.view.node_exists(id).at(at)? {
+                    return Err(GraphError::NodeNotFound(id)).at(at);
+                }
+            }
         }
         Ok(Rows::some_of(Column::Nodes(slots)))
     }
@@ -212,7 +221,7 @@ impl EdgeIds {
         want: usize,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let mut slots = Vec::new();
+        let (mut slots, is_first) = (Vec::new(), self.next == 0);
         while slots.len() < want.min(BATCH_ROWS)
             && let Some(&id) = self.ids.get(self.next)
         {
@@ -223,6 +232,15 @@ impl EdgeIds {
                 return Err(GraphError::EdgeNotFound(id)).at(at);
             }
             self.next += 1;
+        }
+        if self.required && is_first {
+            // All of them now: whoever comes after may ask for no more.
+            for &id in self.ids.get(self.next..).unwrap_or_default() {
+                context.step(1)?;
+                if context.view.edge_head(id).at(at)?.is_none() {
+                    return Err(GraphError::EdgeNotFound(id)).at(at);
+                }
+            }
         }
         Ok(Rows::some_of(Column::Edges(slots)))
     }

@@ -7,18 +7,19 @@ use super::{Context, Stage, pull};
 use crate::compare::passes;
 use crate::error::{At, Located, Result};
 use crate::plan::Comparison;
-use crate::rows::{BATCH_ROWS, Column, Rows};
+use crate::rows::{BATCH_ROWS, Column, Rows, value_bytes};
 
 /// Passes rows whose entity's property compares so.
 pub(super) struct Filter {
     key: Option<KeyId>,
     comparison: Comparison,
     operand: Value,
+    has_asked: bool,
 }
 
 impl Filter {
     pub(super) fn new(key: Option<KeyId>, comparison: Comparison, operand: Value) -> Filter {
-        Filter { key, comparison, operand }
+        Filter { key, comparison, operand, has_asked: false }
     }
 
     pub(super) fn next<V: View>(
@@ -28,7 +29,7 @@ impl Filter {
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
         // Nothing has a property whose key nobody ever used.
-        let Some(key) = self.key else { return Ok(None) };
+        let Some(key) = self.key else { return ask_once(&mut self.has_asked, before, context) };
         let view = context.view;
         pass_rows(before, context, |rows, keep| {
             let is_passed = |value: Option<Value>| {
@@ -57,11 +58,12 @@ pub(super) struct HasLabel {
     label: Option<LabelId>,
     /// The last answer.
     last: Option<(LabelSetId, bool)>,
+    has_asked: bool,
 }
 
 impl HasLabel {
     pub(super) fn new(label: Option<LabelId>) -> HasLabel {
-        HasLabel { label, last: None }
+        HasLabel { label, last: None, has_asked: false }
     }
 
     pub(super) fn next<V: View>(
@@ -70,7 +72,7 @@ impl HasLabel {
         at: At,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let Some(label) = self.label else { return Ok(None) };
+        let Some(label) = self.label else { return ask_once(&mut self.has_asked, before, context) };
         let (view, last) = (context.view, &mut self.last);
         pass_rows(before, context, |rows, keep| {
             for &slot in rows.nodes() {
@@ -88,6 +90,19 @@ impl HasLabel {
             Ok(())
         })
     }
+}
+
+/// Passes nothing, whatever comes before. That is asked once all the same, for it may fail because something that is
+/// required does not exist.
+fn ask_once<V: View>(
+    has_asked: &mut bool,
+    before: &mut [Stage],
+    context: &mut Context<'_, V>,
+) -> Result<Option<Rows>> {
+    if !std::mem::replace(has_asked, true) {
+        pull(before, 1, context)?;
+    }
+    Ok(None)
 }
 
 /// The next rows of which something is passed; `judge` says for each row whether it is.
@@ -112,11 +127,17 @@ fn pass_rows<V: View>(
 /// Replaces the current column by properties.
 pub(super) struct Properties {
     keys: Vec<Option<KeyId>>,
+    /// Rows whose properties are still to be read, since those of the rows before them were long.
+    rest: Option<Rows>,
 }
 
 impl Properties {
     pub(super) fn new(keys: Vec<Option<KeyId>>) -> Properties {
-        Properties { keys }
+        Properties { keys, rest: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_none()
     }
 
     pub(super) fn next<V: View>(
@@ -126,13 +147,18 @@ impl Properties {
         want: usize,
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
-        let Some(mut rows) = pull(before, want, context)? else { return Ok(None) };
+        let rows = match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => pull(before, want, context)?,
+        };
+        let Some(mut rows) = rows else { return Ok(None) };
         context.step(rows.len)?;
-        let (view, keys) = (context.view, self.keys.as_slice());
+        let (view, keys, mut bytes) = (context.view, self.keys.as_slice(), 0);
         let mut values: Vec<Vec<Value>> = keys.iter().map(|_| Vec::with_capacity(rows.len)).collect();
         for row in 0..rows.len {
             let mut columns = values.iter_mut();
             let put = |value| {
+                bytes += value_bytes(&value);
                 if let Some(column) = columns.next() {
                     column.push(value);
                 }
@@ -145,6 +171,13 @@ impl Properties {
             if !found {
                 // An entity that is gone has no properties any more.
                 values.iter_mut().for_each(|column| column.push(Value::Null));
+            }
+            if bytes >= context.budget.shown_bytes_max() && row + 1 < rows.len {
+                let mut rest = rows.clone();
+                rest.drop_first(row + 1);
+                self.rest = Some(rest);
+                rows.truncate(row + 1);
+                break;
             }
         }
         rows.columns.splice(rows.current..=rows.current, values.into_iter().map(Column::Values));
@@ -181,11 +214,12 @@ pub(super) fn ids<V: View>(
 /// Passes the first rows.
 pub(super) struct Limit {
     left: u64,
+    has_asked: bool,
 }
 
 impl Limit {
     pub(super) fn new(n: u64) -> Limit {
-        Limit { left: n }
+        Limit { left: n, has_asked: false }
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -199,8 +233,9 @@ impl Limit {
         context: &mut Context<'_, V>,
     ) -> Result<Option<Rows>> {
         if self.left == 0 {
-            return Ok(None);
+            return ask_once(&mut self.has_asked, before, context);
         }
+        self.has_asked = true;
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let Some(mut rows) = pull(before, want.min(left), context)? else { return Ok(None) };
         rows.truncate(left);
