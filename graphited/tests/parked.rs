@@ -1,0 +1,72 @@
+//! Replies that are parked until a commit is durable, and what else becomes of their sessions meanwhile. The test
+//! holds the sync of the log at a door, so it knows what is parked.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::door::Behind;
+use common::*;
+use graphite_protocol::ErrorCode;
+use graphite_protocol::messages::{Cancel, Mode, Ping, Run, Session as Row, SessionState, Sessions};
+use graphited::config::Config;
+
+/// The row of a session as another one sees it.
+fn row(observer: &mut Client, session: u64) -> Row {
+    let sessions = observer.call(&Sessions {}).unwrap().sessions;
+    sessions.into_iter().find(|row| row.session == session).unwrap()
+}
+
+/// A daemon whose database knows all names that are used here, so that a request is one commit.
+fn start(set: impl FnOnce(&mut Config)) -> Behind {
+    let daemon = Behind::start_with(set);
+    daemon.client().create(0).unwrap();
+    daemon
+}
+
+fn hello(daemon: &Behind) -> (Client, u64) {
+    let mut client = Client::connect(&socket_of(&daemon.db));
+    let session = client.hello().session;
+    (client, session)
+}
+
+fn hold(daemon: &Behind, on: bool) {
+    daemon.door.order(|orders| orders.hold_log_syncs = on);
+}
+
+/// Sends a request that commits, and waits until only its sync is missing.
+fn park(client: &mut Client, observer: &mut Client) -> u32 {
+    let before = observer.status().commits;
+    let msgid = client.send(&run(create(1)));
+    until(|| observer.status().commits == before + 1);
+    msgid
+}
+
+/// A read that waited for its session's own commit was cancelled; that the commit becomes visible later concerns
+/// nobody any more, least of all the request that waits for its turn by then.
+#[test]
+fn a_commit_that_becomes_visible_leaves_later_requests_alone() {
+    let daemon = start(|_| {});
+    let (mut client, id) = hello(&daemon);
+    let (mut holder, mut observer) = (daemon.client(), daemon.client());
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    let read = client.send(&run(count()));
+    until(|| row(&mut observer, id).requests == 2);
+    assert!(observer.call(&Cancel { session: id }).unwrap().cancelled);
+    holder.begin(Mode::Write);
+    let second = client.send(&run(create(2)));
+    until(|| row(&mut observer, id).state == SessionState::Waiting);
+
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(code(client.answer::<Run>(read)), ErrorCode::Cancelled);
+    // Once more through the reactor, which has looked at all that it was told by then.
+    observer.call(&Ping {}).unwrap();
+    let third = client.send(&run(create(3)));
+    client.call(&Ping {}).unwrap();
+    holder.rollback();
+    client.answer::<Run>(second).unwrap();
+    client.answer::<Run>(third).unwrap();
+    assert_eq!(client.count(), 4);
+}
