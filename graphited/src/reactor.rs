@@ -291,13 +291,14 @@ impl Core {
 
     /// Handles what a session has sent, until there is no more, it has to wait, or others are due.
     fn pump(&mut self, session: &mut Session) {
-        let outbox_max = to_usize(self.shared.config.outbox_bytes_max);
         let mut left = FRAMES_PER_LOOK;
         while !session.closing && !session.gone {
-            if session.connection.outbox.waiting_bytes() >= outbox_max {
+            if self.is_full(session) {
+                // It goes on when the client has read, or a parked reply has left. Asked before the second look, for
+                // whoever parked it sends it without a word.
+                session.connection.await_visible();
                 session.connection.send(&self.shared.events);
-                if session.connection.outbox.waiting_bytes() >= outbox_max {
-                    // It goes on when the client has read.
+                if self.is_full(session) {
                     break;
                 }
             }
@@ -317,6 +318,10 @@ impl Core {
                 break;
             }
         }
+        if (session.closing || session.at_end) && session.connection.outbox.parked() > 0 {
+            // It goes when the last reply has left; likewise.
+            session.connection.await_visible();
+        }
         if session.connection.outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
@@ -328,6 +333,12 @@ impl Core {
             // Left as it is it only costs wakes.
             let _ = self.await_room(session, false);
         }
+    }
+
+    /// Whether so much waits for the client that nothing more is begun for it.
+    fn is_full(&self, session: &Session) -> bool {
+        let outbox = &session.connection.outbox;
+        outbox.waiting_bytes() >= to_usize(self.shared.config.outbox_bytes_max)
     }
 
     /// Has a job run: by this thread, if another one waits to run the reactor, else by a worker.

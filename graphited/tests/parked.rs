@@ -5,10 +5,15 @@
 
 mod common;
 
+use std::io::Write;
+use std::net::Shutdown;
+
 use common::door::Behind;
 use common::*;
 use graphite_protocol::ErrorCode;
-use graphite_protocol::messages::{Cancel, Mode, Ping, Run, Session as Row, SessionState, Sessions};
+use graphite_protocol::messages::{
+    Cancel, Commit, Kill, Mode, Ping, Run, Session as Row, SessionState, Sessions,
+};
 use graphited::config::Config;
 
 /// The row of a session as another one sees it.
@@ -69,4 +74,51 @@ fn a_commit_that_becomes_visible_leaves_later_requests_alone() {
     client.answer::<Run>(second).unwrap();
     client.answer::<Run>(third).unwrap();
     assert_eq!(client.count(), 4);
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_its_parked_answer_and_then_the_end() {
+    let daemon = start(|_| {});
+    let (mut client, mut observer) = (daemon.client(), daemon.client());
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    observer.call(&Ping {}).unwrap();
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(client.is_closed(), []);
+    until(|| observer.status().sessions == 1);
+}
+
+#[test]
+fn a_session_that_is_killed_leaves_when_its_parked_answer_has() {
+    let daemon = start(|_| {});
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    assert!(observer.call(&Kill { session: id, transaction: None }).unwrap().killed);
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(client.is_closed(), []);
+    until(|| observer.status().sessions == 1);
+}
+
+#[test]
+fn answers_behind_a_parked_one_that_fill_the_outbox_do_not_stop_the_session() {
+    let daemon = start(|config| config.outbox_bytes_max = 4 << 10);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    // All at once, for the daemon stops reading soon.
+    let (refused, frames): (Vec<u32>, Vec<Vec<u8>>) =
+        (0..500).map(|_| client.frame(&Commit::default())).unzip();
+    client.stream.write_all(&frames.concat()).unwrap();
+    until(|| row(&mut observer, id).outbox_bytes >= 4 << 10);
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    for msgid in refused {
+        assert_eq!(code(client.answer::<Commit>(msgid)), ErrorCode::NoTransaction);
+    }
 }
