@@ -205,7 +205,7 @@ impl Job {
             shared.events.post_done(done, &connection);
             return;
         }
-        let slot = connection.outbox.reserve();
+        let slot = connection.outbox.reserve(frame.len());
         // The session may go on with its next request while this answer is parked.
         shared.events.post_done(done, &connection);
         let (leader, shared) = (std::thread::current().id(), shared.clone());

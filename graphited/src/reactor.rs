@@ -339,6 +339,7 @@ impl Core {
     fn is_full(&self, session: &Session) -> bool {
         let outbox = &session.connection.outbox;
         outbox.waiting_bytes() >= to_usize(self.shared.config.outbox_bytes_max)
+            || outbox.parked() >= to_usize(self.shared.config.requests_max)
     }
 
     /// Has a job run: by this thread, if another one waits to run the reactor, else by a worker.

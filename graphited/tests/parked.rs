@@ -10,10 +10,10 @@ use std::net::Shutdown;
 
 use common::door::Behind;
 use common::*;
-use graphite_protocol::ErrorCode;
 use graphite_protocol::messages::{
-    Cancel, Commit, Kill, Mode, Ping, Run, Session as Row, SessionState, Sessions,
+    Cancel, Commit, Empty, Kill, Mode, Ping, Run, Session as Row, SessionState, Sessions,
 };
+use graphite_protocol::{ErrorCode, Operand, Plan, Step};
 use graphited::config::Config;
 
 /// The row of a session as another one sees it.
@@ -45,6 +45,11 @@ fn park(client: &mut Client, observer: &mut Client) -> u32 {
     let msgid = client.send(&run(create(1)));
     until(|| observer.status().commits == before + 1);
     msgid
+}
+
+fn set(id: u64, n: i64) -> Run {
+    let properties = [("n", Operand::from(n))].into_iter().collect();
+    run(Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Set { properties }]))
 }
 
 /// A read that waited for its session's own commit was cancelled; that the commit becomes visible later concerns
@@ -120,5 +125,52 @@ fn answers_behind_a_parked_one_that_fill_the_outbox_do_not_stop_the_session() {
     client.answer::<Run>(written).unwrap();
     for msgid in refused {
         assert_eq!(code(client.answer::<Commit>(msgid)), ErrorCode::NoTransaction);
+    }
+}
+
+/// Parked replies count as what waits for the client, so that a slow sync does not fill the memory with them.
+#[test]
+fn parked_replies_are_bounded_by_bytes() {
+    const OUTBOX_BYTES_MAX: u64 = 256 << 10;
+    const REPLY_BYTES: u64 = 100_000;
+    let daemon = start(|config| config.outbox_bytes_max = OUTBOX_BYTES_MAX);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    let text = "x".repeat(REPLY_BYTES as usize);
+    let properties = [("text", Operand::from(text.as_str()))].into_iter().collect();
+    let made = client.run(Plan::of([Step::CreateNode { labels: vec![], properties }])).unwrap();
+    let node = made.rows[0][0].as_node().unwrap().id;
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let sent: Vec<u32> = (0..64).map(|n| client.send(&set(node, n))).collect();
+    until(|| row(&mut observer, id).outbox_bytes >= OUTBOX_BYTES_MAX);
+    // However often the reactor looks, it begins nothing more.
+    (0..50).for_each(|_| assert_eq!(observer.call(&Ping {}), Ok(Empty {})));
+    assert!(row(&mut observer, id).outbox_bytes < OUTBOX_BYTES_MAX + 2 * REPLY_BYTES);
+    assert!(observer.status().commits <= before + OUTBOX_BYTES_MAX / REPLY_BYTES + 2);
+    hold(&daemon, false);
+    for msgid in sent {
+        client.answer::<Run>(msgid).unwrap();
+    }
+    assert_eq!(row(&mut observer, id).outbox_bytes, 0);
+}
+
+#[test]
+fn parked_replies_are_bounded_by_number() {
+    const REQUESTS_MAX: u64 = 8;
+    let daemon = start(|config| config.requests_max = REQUESTS_MAX);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    let node = client.create(0).unwrap();
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let sent: Vec<u32> = (0..64).map(|n| client.send(&set(node, n))).collect();
+    until(|| row(&mut observer, id).requests >= REQUESTS_MAX);
+    until(|| observer.status().commits >= before + REQUESTS_MAX);
+    (0..50).for_each(|_| assert_eq!(observer.call(&Ping {}), Ok(Empty {})));
+    assert!(observer.status().commits <= before + REQUESTS_MAX);
+    hold(&daemon, false);
+    for msgid in sent {
+        client.answer::<Run>(msgid).unwrap();
     }
 }
