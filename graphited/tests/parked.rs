@@ -8,12 +8,13 @@ mod common;
 use std::io::Write;
 use std::net::Shutdown;
 
-use common::door::Behind;
+use common::door::{Behind, Failing};
 use common::*;
 use graphite_protocol::messages::{
-    Cancel, Commit, Empty, Kill, Mode, Ping, Run, Session as Row, SessionState, Sessions,
+    Cancel, Commit, Empty, ImportBegin, ImportNodes, Kill, Mode, NodeBatch, Ping, Run, Session as Row,
+    SessionState, Sessions,
 };
-use graphite_protocol::{ErrorCode, Operand, Plan, Step};
+use graphite_protocol::{ErrorCode, Operand, Packed, Plan, Step, Token};
 use graphited::config::Config;
 
 /// The row of a session as another one sees it.
@@ -173,4 +174,27 @@ fn parked_replies_are_bounded_by_number() {
     for msgid in sent {
         client.answer::<Run>(msgid).unwrap();
     }
+}
+
+/// That an import has begun rests on a batch that may never become durable; so does the error that says it.
+#[test]
+fn an_error_that_rests_on_a_parked_batch_is_parked_too() {
+    let daemon = start(|_| {});
+    let (mut client, mut other, mut observer) = (daemon.client(), daemon.client(), daemon.client());
+    let import = Token::new("an import").unwrap();
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let nodes = NodeBatch { label_sets: vec![vec![]], labels: Packed(vec![0]), columns: vec![] };
+    let batch = client.send(&ImportNodes { import: import.clone(), batch: 0, nodes });
+    until(|| observer.status().commits > before);
+    let begun = other.send(&ImportBegin { import, resume: false });
+    daemon.door.order(|orders| orders.failing = Some(Failing::LogSync));
+    // The next request of the same session is executed only when that one is.
+    let next = other.send(&Commit::default());
+    let overtaken = other.send(&Ping {});
+    other.answer::<Ping>(overtaken).unwrap();
+    hold(&daemon, false);
+    assert_eq!(code(client.answer::<ImportNodes>(batch)), ErrorCode::CommitUnknown);
+    assert_eq!(code(other.answer::<ImportBegin>(begun)), ErrorCode::ReadOnly);
+    assert_eq!(code(other.answer::<Commit>(next)), ErrorCode::NoTransaction);
 }
