@@ -230,9 +230,13 @@ impl Reactor {
         self.events = events;
     }
 
-    /// Lets each session in the list do something.
+    /// Lets each session in the list do something. As soon as this thread has a job of its own, the others are left to
+    /// whoever runs the reactor next: the job may have the writer's turn, and everybody would wait for all of them.
     fn look_at_ready(&mut self) {
         for _ in 0..self.core.ready.len() {
+            if self.core.own_job.is_some() {
+                return;
+            }
             let Some(id) = self.core.ready.pop_front() else { return };
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             session.scheduled = false;
@@ -439,5 +443,50 @@ impl Reactor {
                 self.asked_to_leave();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::events::Events;
+    use crate::job::Work;
+    use crate::state::SessionState;
+    use graphite_graph::GraphDb;
+    use graphite_store::StoreOptions;
+    use graphite_store::clock::RealClock;
+    use graphite_store::disk::RealDisk;
+
+    /// A reactor in a directory, which nobody runs.
+    fn reactor(dir: &std::path::Path) -> (Reactor, UnixStream) {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let path = dir.join("db");
+        let db = GraphDb::open(Arc::new(RealDisk), Arc::new(RealClock::default()), &path, options).unwrap();
+        let poll = Poll::new().unwrap();
+        let events = Events::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
+        let shared = Arc::new(Shared::new(Config::default(), path, db, events));
+        let listener = UnixListener::bind(dir.join("socket")).unwrap();
+        let (signals, signalling) = UnixStream::pair().unwrap();
+        (Reactor::new(poll, shared, listener, dir.join("socket"), signals).unwrap(), signalling)
+    }
+
+    #[test]
+    fn a_thread_with_a_job_of_its_own_serves_nobody_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reactor, _signalling) = reactor(dir.path());
+        let _clients = [(); 3].map(|()| UnixStream::connect(dir.path().join("socket")).unwrap());
+        reactor.accept();
+        let session = &reactor.sessions[&FIRST_SESSION];
+        let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
+        let (state, work) = (SessionState::default(), Work::Rollback);
+        reactor.core.own_job = Some(Box::new(Job { connection, interrupt, state, msgid: 1, work }));
+        reactor.look_at_ready();
+        assert_eq!(reactor.core.ready.len(), 3);
+        assert!(matches!(reactor.run(), Ok(Left::ForJob(_))));
+        // Whoever runs it next does not sleep before it has looked at them.
+        assert_eq!(reactor.timeout(), Some(std::time::Duration::ZERO));
+        reactor.look_at_ready();
+        assert_eq!(reactor.core.ready.len(), 0);
     }
 }
