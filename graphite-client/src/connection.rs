@@ -1,7 +1,8 @@
 //! A connection: frames out, frames in, and which answer belongs to which request.
 //!
-//! 1. Requests are answered in the order in which they were sent; `outstanding` is that order. An answer that
-//!    nobody waits for any more is read over.
+//! 1. Requests are answered in the order in which they were sent, which is that of `outstanding`; but some
+//!    overtake, and theirs are kept until they are asked for. An answer that nobody waits for any more, for that
+//!    of a later request was read, is read over.
 //! 2. Sending never waits for room while answers can be read: both sides could otherwise wait for each other
 //!    for ever, the daemon for a client that reads and the client for a daemon that does.
 //! 3. After the first failure `broken` stays set, for the stream may end within a frame.
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use graphite_protocol::message::{Body, Message, write_request_by};
 use graphite_protocol::messages::Request;
-use graphite_protocol::{DecodeError, Encoder, FRAME_BYTES_MAX, FrameError, FrameReader, Wire};
+use graphite_protocol::{DecodeError, Encoder, FRAME_BYTES_MAX, FrameError, FrameReader, Wire, WireError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
@@ -30,12 +31,20 @@ const KEEP_BYTES: usize = 256 << 10;
 /// What was read from an answer.
 type Read<T> = std::result::Result<T, DecodeError>;
 
+/// A request whose answer was not read.
+#[derive(Debug)]
+struct Sent {
+    msgid: u32,
+    /// The answer, if it came before that of an earlier request.
+    overtook: Option<Vec<u8>>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: UnixStream,
     reader: FrameReader,
     out: Vec<u8>,
-    outstanding: VecDeque<u32>,
+    outstanding: VecDeque<Sent>,
     next_msgid: u32,
     broken: bool,
 }
@@ -69,7 +78,7 @@ impl Connection {
             FrameError::Empty => Error::from(error),
         })?;
         self.next_msgid = msgid.wrapping_add(1);
-        self.outstanding.push_back(msgid);
+        self.outstanding.push_back(Sent { msgid, overtook: None });
         if self.out.len() >= SEND_BYTES {
             self.flush()?;
         }
@@ -142,8 +151,7 @@ impl Connection {
         if self.broken {
             return Err(Error::Broken);
         }
-        // Mostly it is the next one.
-        if self.outstanding.front() != Some(&msgid) && !self.outstanding.contains(&msgid) {
+        if place_of(&self.outstanding, msgid).is_none() {
             return Err(Error::protocol("this answer was read before, or given up by reading a later one"));
         }
         loop {
@@ -191,27 +199,67 @@ impl Connection {
         msgid: u32,
         read: &impl Fn(Body<'_>) -> Read<T>,
     ) -> Result<Option<Result<T>>> {
+        let awaited = place_of(&self.outstanding, msgid);
+        if let Some(frame) = awaited.and_then(|place| self.outstanding[place].overtook.take()) {
+            self.forget(awaited);
+            let Message::Response { result, .. } = Message::read(&frame)? else {
+                return Err(Error::protocol("an answer was expected"));
+            };
+            return answer(result, read).map(Some);
+        }
         while let Some(frame) = self.reader.next_frame()? {
             let Message::Response { msgid: answered, result } = Message::read(frame)? else {
                 continue;
             };
-            let Some(place) = self.outstanding.iter().position(|sent| *sent == answered) else {
+            let place = place_of(&self.outstanding, answered);
+            let Some(place) = place.filter(|place| self.outstanding[*place].overtook.is_none()) else {
                 return Err(Error::protocol("it answers a request that was not sent"));
             };
-            self.outstanding.remove(place);
             if answered == msgid {
-                return match result {
-                    Ok(body) => Ok(Some(Ok(read(body)?))),
-                    Err(error) => Ok(Some(Err(error.into()))),
-                };
+                let found = answer(result, read);
+                self.forget(Some(place));
+                return found.map(Some);
+            }
+            if place_of(&self.outstanding, msgid).is_some_and(|awaited| place > awaited) {
+                self.outstanding[place].overtook = Some(frame.to_owned());
+            } else {
+                self.outstanding.remove(place);
             }
         }
         Ok(None)
     }
 
+    /// An answer was read: its request is done with, and so are those before it whose answers are here.
+    fn forget(&mut self, place: Option<usize>) {
+        let Some(place) = place else { return };
+        self.outstanding.remove(place);
+        // Mostly it is the first, and there is none before it.
+        for before in (0..place).rev() {
+            if self.outstanding[before].overtook.is_some() {
+                self.outstanding.remove(before);
+            }
+        }
+    }
+
     fn note<T>(&mut self, result: Result<T>) -> Result<T> {
         self.broken |= result.is_err();
         result
+    }
+}
+
+/// Where a request stands among those whose answers were not read; mostly it is the first.
+fn place_of(outstanding: &VecDeque<Sent>, msgid: u32) -> Option<usize> {
+    outstanding.iter().position(|sent| sent.msgid == msgid)
+}
+
+/// What `read` takes out of an answer. The outer error breaks the connection, the inner one is the answer.
+fn answer<T>(
+    result: std::result::Result<Body<'_>, WireError>,
+    read: &impl Fn(Body<'_>) -> Read<T>,
+) -> Result<Result<T>> {
+    match result {
+        Ok(body) => Ok(Ok(read(body)?)),
+        Err(error) => Ok(Err(error.into())),
     }
 }
 
@@ -268,6 +316,40 @@ mod tests {
         let third = connection.enqueue(&Ping {}).unwrap();
         connection.flush().unwrap();
         assert_eq!(connection.receive::<String>(third).unwrap(), "x");
+    }
+
+    /// Answers of the numbers in `order`, each the number as text.
+    fn answers(theirs: &mut UnixStream, order: &[u32]) {
+        let mut out = Vec::new();
+        order.iter().for_each(|msgid| write_response(&mut out, *msgid, &msgid.to_string(), FRAME_BYTES_MAX));
+        theirs.write_all(&out).unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_overtakes_is_kept_until_it_is_asked_for() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let sent = [(); 6].map(|()| connection.enqueue(&Ping {}).unwrap());
+        answers(&mut theirs, &[1, 3, 0, 2, 5, 4]);
+        for msgid in &sent[..3] {
+            assert_eq!(connection.receive::<String>(*msgid).unwrap(), msgid.to_string());
+        }
+        assert!(matches!(connection.receive::<String>(1), Err(Error::Protocol(_))), "it was read");
+        // The fourth came early, and is given up by reading a later one.
+        assert_eq!(connection.receive::<String>(4).unwrap(), "4");
+        assert!(matches!(connection.receive::<String>(3), Err(Error::Protocol(_))));
+        assert_eq!(connection.receive::<String>(5).unwrap(), "5");
+        assert!(connection.outstanding.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_was_overtaken_can_be_waited_for_afterwards() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let [first, second] = [(); 2].map(|()| connection.enqueue(&Ping {}).unwrap());
+        answers(&mut theirs, &[second, first]);
+        assert_eq!(connection.receive::<String>(second).unwrap(), "1");
+        assert_eq!(connection.receive::<String>(first).unwrap(), "0");
     }
 
     #[test]

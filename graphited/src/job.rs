@@ -104,9 +104,10 @@ impl Job {
     /// Does it.
     pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) {
         let had_turn = self.state.writes() || self.needs_turn();
+        // Whoever writes or imports sees what is applied, so its errors too may rest on what is not durable.
+        let sees_applied = had_turn || matches!(self.work, Work::Import(_));
         let answer = self.perform(shared).unwrap_or_else(|error| {
-            // Whoever writes sees what is applied, so its errors too may rest on what is not durable.
-            let after = if had_turn { shared.db.store().applied_lsn() } else { Lsn(0) };
+            let after = if sees_applied { shared.db.store().applied_lsn() } else { Lsn(0) };
             Answer { frame: self.error(&error, shared), after, committed: None }
         });
         if had_turn && !self.state.writes() {
@@ -205,7 +206,7 @@ impl Job {
             shared.events.post_done(done, &connection);
             return;
         }
-        let slot = connection.outbox.reserve();
+        let slot = connection.outbox.reserve(frame.len());
         // The session may go on with its next request while this answer is parked.
         shared.events.post_done(done, &connection);
         let (leader, shared) = (std::thread::current().id(), shared.clone());

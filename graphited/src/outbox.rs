@@ -33,15 +33,24 @@ pub(crate) enum Sent {
     Gone,
 }
 
+/// What stands in a slot.
+#[derive(Debug)]
+enum Reply {
+    /// It comes later, with so many bytes.
+    Parked(usize),
+    /// It waits for those before it.
+    Ready(Vec<u8>),
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     bytes: Vec<u8>,
     /// Bytes of `bytes` that were sent.
     sent: usize,
-    /// Replies from slot `first` on; `None` is parked.
-    slots: VecDeque<Option<Vec<u8>>>,
+    /// Replies from slot `first` on.
+    slots: VecDeque<Reply>,
     first: u64,
-    /// Bytes of the replies in `slots`.
+    /// Bytes of the replies in `slots`, and of those that come into them.
     held_bytes: usize,
     is_blocked: bool,
     is_gone: bool,
@@ -97,10 +106,13 @@ impl Outbox {
         self.publish(&queue);
     }
 
-    /// Takes a slot for a reply that comes later.
-    pub(crate) fn reserve(&self) -> Slot {
+    /// Takes a slot for a reply of so many bytes that comes later. They count as waiting from now on, for whoever
+    /// parked the reply holds it in memory.
+    pub(crate) fn reserve(&self, bytes: usize) -> Slot {
         let mut queue = self.lock();
-        queue.slots.push_back(None);
+        let bytes = if queue.is_gone { 0 } else { bytes };
+        queue.held_bytes += bytes;
+        queue.slots.push_back(Reply::Parked(bytes));
         self.publish(&queue);
         Slot(queue.first + queue.slots.len() as u64 - 1)
     }
@@ -112,10 +124,14 @@ impl Outbox {
         else {
             return;
         };
-        queue.held_bytes += frame.len();
-        if let Some(place) = queue.slots.get_mut(index) {
-            *place = Some(frame);
-        }
+        let (bytes, is_gone) = (frame.len(), queue.is_gone);
+        let Some(place) = queue.slots.get_mut(index) else { return };
+        let frame = if is_gone { Vec::new() } else { frame };
+        let reserved = match std::mem::replace(place, Reply::Ready(frame)) {
+            Reply::Parked(reserved) => reserved,
+            Reply::Ready(earlier) => earlier.len(),
+        };
+        queue.held_bytes = queue.held_bytes.saturating_sub(reserved) + if is_gone { 0 } else { bytes };
         queue.release();
         self.publish(&queue);
     }
@@ -124,7 +140,7 @@ impl Outbox {
     pub(crate) fn add_in_order(&self, frame: Vec<u8>) {
         let mut queue = self.lock();
         queue.held_bytes += frame.len();
-        queue.slots.push_back(Some(frame));
+        queue.slots.push_back(Reply::Ready(frame));
         queue.release();
         self.publish(&queue);
     }
@@ -136,7 +152,7 @@ impl Outbox {
             queue.append(frames);
         } else {
             queue.held_bytes += frames.len();
-            queue.slots.push_back(Some(frames.to_owned()));
+            queue.slots.push_back(Reply::Ready(frames.to_owned()));
         }
         self.publish(&queue);
     }
@@ -156,7 +172,12 @@ impl Outbox {
         queue.bytes = Vec::new();
         queue.sent = 0;
         // Slots stay, so that replies that come later find theirs.
-        queue.slots.iter_mut().flatten().for_each(|frame| *frame = Vec::new());
+        for reply in &mut queue.slots {
+            match reply {
+                Reply::Parked(bytes) => *bytes = 0,
+                Reply::Ready(frame) => *frame = Vec::new(),
+            }
+        }
         queue.held_bytes = 0;
         self.publish(&queue);
     }
@@ -171,8 +192,8 @@ impl Queue {
 
     /// Moves replies whose turn it is.
     fn release(&mut self) {
-        while let Some(Some(_)) = self.slots.front() {
-            let Some(Some(frame)) = self.slots.pop_front() else { return };
+        while let Some(Reply::Ready(_)) = self.slots.front() {
+            let Some(Reply::Ready(frame)) = self.slots.pop_front() else { return };
             self.first += 1;
             self.held_bytes = self.held_bytes.saturating_sub(frame.len());
             if self.is_gone {
@@ -258,17 +279,18 @@ mod tests {
         let outbox = Outbox::default();
         let mut socket = Narrow { room: 100, got: Vec::new() };
         outbox.copy_in_order(b"a");
-        let first = outbox.reserve();
-        let second = outbox.reserve();
+        let first = outbox.reserve(1);
+        let second = outbox.reserve(10);
+        assert_eq!(outbox.waiting_bytes(), 12, "what comes later is in memory already");
         outbox.add_in_order(b"d".to_vec());
         outbox.add(b"!");
         assert_eq!(outbox.send(&mut socket), Sent::All);
         assert_eq!(socket.got, b"a!", "what overtakes, overtakes");
         outbox.fill(second, b"c".to_vec());
-        assert_eq!(outbox.waiting_bytes(), 2);
+        assert_eq!(outbox.waiting_bytes(), 3);
         assert_eq!(outbox.send(&mut socket), Sent::All);
         assert_eq!(socket.got, b"a!");
-        assert_eq!(outbox.parked(), 3);
+        assert_eq!((outbox.parked(), outbox.waiting_bytes()), (3, 3));
         outbox.fill(first, b"b".to_vec());
         outbox.send(&mut socket);
         assert_eq!(socket.got, b"a!bcd");
@@ -297,7 +319,7 @@ mod tests {
     #[test]
     fn a_closed_outbox_keeps_nothing() {
         let outbox = Outbox::default();
-        let slot = outbox.reserve();
+        let slot = outbox.reserve(4);
         outbox.copy_in_order(b"held");
         outbox.close();
         assert_eq!(outbox.waiting_bytes(), 0);

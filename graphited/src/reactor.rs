@@ -230,9 +230,13 @@ impl Reactor {
         self.events = events;
     }
 
-    /// Lets each session in the list do something.
+    /// Lets each session in the list do something. As soon as this thread has a job of its own, the others are left to
+    /// whoever runs the reactor next: the job may have the writer's turn, and everybody would wait for all of them.
     fn look_at_ready(&mut self) {
         for _ in 0..self.core.ready.len() {
+            if self.core.own_job.is_some() {
+                return;
+            }
             let Some(id) = self.core.ready.pop_front() else { return };
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             session.scheduled = false;
@@ -291,13 +295,14 @@ impl Core {
 
     /// Handles what a session has sent, until there is no more, it has to wait, or others are due.
     fn pump(&mut self, session: &mut Session) {
-        let outbox_max = to_usize(self.shared.config.outbox_bytes_max);
         let mut left = FRAMES_PER_LOOK;
         while !session.closing && !session.gone {
-            if session.connection.outbox.waiting_bytes() >= outbox_max {
+            if self.is_full(session) {
+                // It goes on when the client has read, or a parked reply has left. Asked before the second look, for
+                // whoever parked it sends it without a word.
+                session.connection.await_visible();
                 session.connection.send(&self.shared.events);
-                if session.connection.outbox.waiting_bytes() >= outbox_max {
-                    // It goes on when the client has read.
+                if self.is_full(session) {
                     break;
                 }
             }
@@ -317,6 +322,10 @@ impl Core {
                 break;
             }
         }
+        if (session.closing || session.at_end) && session.connection.outbox.parked() > 0 {
+            // It goes when the last reply has left; likewise.
+            session.connection.await_visible();
+        }
         if session.connection.outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
@@ -328,6 +337,13 @@ impl Core {
             // Left as it is it only costs wakes.
             let _ = self.await_room(session, false);
         }
+    }
+
+    /// Whether so much waits for the client that nothing more is begun for it.
+    fn is_full(&self, session: &Session) -> bool {
+        let outbox = &session.connection.outbox;
+        outbox.waiting_bytes() >= to_usize(self.shared.config.outbox_bytes_max)
+            || outbox.parked() >= to_usize(self.shared.config.requests_max)
     }
 
     /// Has a job run: by this thread, if another one waits to run the reactor, else by a worker.
@@ -427,5 +443,50 @@ impl Reactor {
                 self.asked_to_leave();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::events::Events;
+    use crate::job::Work;
+    use crate::state::SessionState;
+    use graphite_graph::GraphDb;
+    use graphite_store::StoreOptions;
+    use graphite_store::clock::RealClock;
+    use graphite_store::disk::RealDisk;
+
+    /// A reactor in a directory, which nobody runs.
+    fn reactor(dir: &std::path::Path) -> (Reactor, UnixStream) {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let path = dir.join("db");
+        let db = GraphDb::open(Arc::new(RealDisk), Arc::new(RealClock::default()), &path, options).unwrap();
+        let poll = Poll::new().unwrap();
+        let events = Events::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
+        let shared = Arc::new(Shared::new(Config::default(), path, db, events));
+        let listener = UnixListener::bind(dir.join("socket")).unwrap();
+        let (signals, signalling) = UnixStream::pair().unwrap();
+        (Reactor::new(poll, shared, listener, dir.join("socket"), signals).unwrap(), signalling)
+    }
+
+    #[test]
+    fn a_thread_with_a_job_of_its_own_serves_nobody_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reactor, _signalling) = reactor(dir.path());
+        let _clients = [(); 3].map(|()| UnixStream::connect(dir.path().join("socket")).unwrap());
+        reactor.accept();
+        let session = &reactor.sessions[&FIRST_SESSION];
+        let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
+        let (state, work) = (SessionState::default(), Work::Rollback);
+        reactor.core.own_job = Some(Box::new(Job { connection, interrupt, state, msgid: 1, work }));
+        reactor.look_at_ready();
+        assert_eq!(reactor.core.ready.len(), 3);
+        assert!(matches!(reactor.run(), Ok(Left::ForJob(_))));
+        // Whoever runs it next does not sleep before it has looked at them.
+        assert_eq!(reactor.timeout(), Some(std::time::Duration::ZERO));
+        reactor.look_at_ready();
+        assert_eq!(reactor.core.ready.len(), 0);
     }
 }

@@ -259,7 +259,9 @@ impl Core {
 
     /// Gives a request to a worker, or has it wait for the writer's turn.
     pub(super) fn work(&mut self, session: &mut Session, msgid: u32, work: Work, timeout_ms: Option<u64>) {
-        let Some(state) = session.state.take() else { return };
+        let Some(state) = session.state.take() else {
+            return self.reply_error(session, msgid, &state_is_away());
+        };
         let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
         let job = Box::new(Job { connection, interrupt, state, msgid, work });
         let id = session.id();
@@ -342,6 +344,13 @@ impl Core {
             self.shared.reads.give(move || drop(state));
         }
     }
+}
+
+/// A request is executed only while its session's state is here.
+pub(super) fn state_is_away() -> WireError {
+    debug_assert!(false, "a request is executed while another one has the session's state");
+    tracing::error!("a mistake in Graphite: a request found its session's state away");
+    WireError::new(ErrorCode::Internal, "the session's state is away; this is a mistake in Graphite")
 }
 
 /// A moment so many ms from now.

@@ -6,6 +6,7 @@ use graphite_protocol::messages::{Begin, CommitReply, Empty, Mode};
 use graphite_protocol::{ErrorCode, WireError};
 
 use super::Core;
+use super::requests::state_is_away;
 use super::session::{Doing, Postponed, Session};
 use crate::errors;
 use crate::job::Work;
@@ -34,18 +35,23 @@ impl Core {
         Readable::AfterOwnCommit
     }
 
-    /// The session's commit has become visible, or never will.
+    /// A commit of the session has become visible, or never will. It may be that nothing waits for that any more, and
+    /// that the session does something else by now.
     pub(super) fn own_commit_visible(&mut self, session: &mut Session) {
-        if let Doing::AwaitsOwnCommit(waiting) = std::mem::replace(&mut session.doing, Doing::Nothing) {
-            let (msgid, postponed) = *waiting;
-            let result = match postponed {
-                Postponed::Run(run) => self.execute_run(session, msgid, run),
-                Postponed::BeginRead => self.begin(session, msgid, Begin { mode: Mode::Read }),
-            };
-            if let Err(error) = result {
-                self.reply_error(session, msgid, &error);
+        self.schedule(session);
+        let (msgid, postponed) = match std::mem::replace(&mut session.doing, Doing::Nothing) {
+            Doing::AwaitsOwnCommit(waiting) => *waiting,
+            other => {
+                session.doing = other;
+                return;
             }
-            self.schedule(session);
+        };
+        let result = match postponed {
+            Postponed::Run(run) => self.execute_run(session, msgid, run),
+            Postponed::BeginRead => self.begin(session, msgid, Begin { mode: Mode::Read }),
+        };
+        if let Err(error) = result {
+            self.reply_error(session, msgid, &error);
         }
     }
 
@@ -102,7 +108,7 @@ impl Core {
 
     /// `commit` or `rollback`.
     pub(super) fn end_transaction(&mut self, session: &mut Session, msgid: u32, commit: bool) -> Result<()> {
-        let Some(state) = &mut session.state else { return Ok(()) };
+        let Some(state) = &mut session.state else { return Err(state_is_away()) };
         if state.writes() {
             let work = if commit { Work::Commit } else { Work::Rollback };
             self.work(session, msgid, work, None);

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod door;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

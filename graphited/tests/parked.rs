@@ -1,0 +1,200 @@
+//! Replies that are parked until a commit is durable, and what else becomes of their sessions meanwhile. The test
+//! holds the sync of the log at a door, so it knows what is parked.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use common::door::{Behind, Failing};
+use common::*;
+use graphite_protocol::messages::{
+    Cancel, Commit, Empty, ImportBegin, ImportNodes, Kill, Mode, NodeBatch, Ping, Run, Session as Row,
+    SessionState, Sessions,
+};
+use graphite_protocol::{ErrorCode, Operand, Packed, Plan, Step, Token};
+use graphited::config::Config;
+
+/// The row of a session as another one sees it.
+fn row(observer: &mut Client, session: u64) -> Row {
+    let sessions = observer.call(&Sessions {}).unwrap().sessions;
+    sessions.into_iter().find(|row| row.session == session).unwrap()
+}
+
+/// A daemon whose database knows all names that are used here, so that a request is one commit.
+fn start(set: impl FnOnce(&mut Config)) -> Behind {
+    let daemon = Behind::start_with(set);
+    daemon.client().create(0).unwrap();
+    daemon
+}
+
+fn hello(daemon: &Behind) -> (Client, u64) {
+    let mut client = Client::connect(&socket_of(&daemon.db));
+    let session = client.hello().session;
+    (client, session)
+}
+
+fn hold(daemon: &Behind, on: bool) {
+    daemon.door.order(|orders| orders.hold_log_syncs = on);
+}
+
+/// Sends a request that commits, and waits until only its sync is missing.
+fn park(client: &mut Client, observer: &mut Client) -> u32 {
+    let before = observer.status().commits;
+    let msgid = client.send(&run(create(1)));
+    until(|| observer.status().commits == before + 1);
+    msgid
+}
+
+fn set(id: u64, n: i64) -> Run {
+    let properties = [("n", Operand::from(n))].into_iter().collect();
+    run(Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Set { properties }]))
+}
+
+/// A read that waited for its session's own commit was cancelled; that the commit becomes visible later concerns
+/// nobody any more, least of all the request that waits for its turn by then.
+#[test]
+fn a_commit_that_becomes_visible_leaves_later_requests_alone() {
+    let daemon = start(|_| {});
+    let (mut client, id) = hello(&daemon);
+    let (mut holder, mut observer) = (daemon.client(), daemon.client());
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    let read = client.send(&run(count()));
+    until(|| row(&mut observer, id).requests == 2);
+    assert!(observer.call(&Cancel { session: id }).unwrap().cancelled);
+    holder.begin(Mode::Write);
+    let second = client.send(&run(create(2)));
+    until(|| row(&mut observer, id).state == SessionState::Waiting);
+
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(code(client.answer::<Run>(read)), ErrorCode::Cancelled);
+    // Once more through the reactor, which has looked at all that it was told by then.
+    observer.call(&Ping {}).unwrap();
+    let third = client.send(&run(create(3)));
+    client.call(&Ping {}).unwrap();
+    holder.rollback();
+    client.answer::<Run>(second).unwrap();
+    client.answer::<Run>(third).unwrap();
+    assert_eq!(client.count(), 4);
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_its_parked_answer_and_then_the_end() {
+    let daemon = start(|_| {});
+    let (mut client, mut observer) = (daemon.client(), daemon.client());
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    observer.call(&Ping {}).unwrap();
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(client.is_closed(), []);
+    until(|| observer.status().sessions == 1);
+}
+
+#[test]
+fn a_session_that_is_killed_leaves_when_its_parked_answer_has() {
+    let daemon = start(|_| {});
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    assert!(observer.call(&Kill { session: id, transaction: None }).unwrap().killed);
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(client.is_closed(), []);
+    until(|| observer.status().sessions == 1);
+}
+
+#[test]
+fn answers_behind_a_parked_one_that_fill_the_outbox_do_not_stop_the_session() {
+    let daemon = start(|config| config.outbox_bytes_max = 4 << 10);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    // All at once, for the daemon stops reading soon.
+    let (refused, frames): (Vec<u32>, Vec<Vec<u8>>) =
+        (0..500).map(|_| client.frame(&Commit::default())).unzip();
+    client.stream.write_all(&frames.concat()).unwrap();
+    until(|| row(&mut observer, id).outbox_bytes >= 4 << 10);
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    for msgid in refused {
+        assert_eq!(code(client.answer::<Commit>(msgid)), ErrorCode::NoTransaction);
+    }
+}
+
+/// Parked replies count as what waits for the client, so that a slow sync does not fill the memory with them.
+#[test]
+fn parked_replies_are_bounded_by_bytes() {
+    const OUTBOX_BYTES_MAX: u64 = 256 << 10;
+    const REPLY_BYTES: u64 = 100_000;
+    let daemon = start(|config| config.outbox_bytes_max = OUTBOX_BYTES_MAX);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    let text = "x".repeat(REPLY_BYTES as usize);
+    let properties = [("text", Operand::from(text.as_str()))].into_iter().collect();
+    let made = client.run(Plan::of([Step::CreateNode { labels: vec![], properties }])).unwrap();
+    let node = made.rows[0][0].as_node().unwrap().id;
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let sent: Vec<u32> = (0..64).map(|n| client.send(&set(node, n))).collect();
+    until(|| row(&mut observer, id).outbox_bytes >= OUTBOX_BYTES_MAX);
+    // However often the reactor looks, it begins nothing more.
+    (0..50).for_each(|_| assert_eq!(observer.call(&Ping {}), Ok(Empty {})));
+    assert!(row(&mut observer, id).outbox_bytes < OUTBOX_BYTES_MAX + 2 * REPLY_BYTES);
+    assert!(observer.status().commits <= before + OUTBOX_BYTES_MAX / REPLY_BYTES + 2);
+    hold(&daemon, false);
+    for msgid in sent {
+        client.answer::<Run>(msgid).unwrap();
+    }
+    assert_eq!(row(&mut observer, id).outbox_bytes, 0);
+}
+
+#[test]
+fn parked_replies_are_bounded_by_number() {
+    const REQUESTS_MAX: u64 = 8;
+    let daemon = start(|config| config.requests_max = REQUESTS_MAX);
+    let (mut client, id) = hello(&daemon);
+    let mut observer = daemon.client();
+    let node = client.create(0).unwrap();
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let sent: Vec<u32> = (0..64).map(|n| client.send(&set(node, n))).collect();
+    until(|| row(&mut observer, id).requests >= REQUESTS_MAX);
+    until(|| observer.status().commits >= before + REQUESTS_MAX);
+    (0..50).for_each(|_| assert_eq!(observer.call(&Ping {}), Ok(Empty {})));
+    assert!(observer.status().commits <= before + REQUESTS_MAX);
+    hold(&daemon, false);
+    for msgid in sent {
+        client.answer::<Run>(msgid).unwrap();
+    }
+}
+
+/// That an import has begun rests on a batch that may never become durable; so does the error that says it.
+#[test]
+fn an_error_that_rests_on_a_parked_batch_is_parked_too() {
+    let daemon = start(|_| {});
+    let (mut client, mut other, mut observer) = (daemon.client(), daemon.client(), daemon.client());
+    let import = Token::new("an import").unwrap();
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let nodes = NodeBatch { label_sets: vec![vec![]], labels: Packed(vec![0]), columns: vec![] };
+    let batch = client.send(&ImportNodes { import: import.clone(), batch: 0, nodes });
+    until(|| observer.status().commits > before);
+    let begun = other.send(&ImportBegin { import, resume: false });
+    daemon.door.order(|orders| orders.failing = Some(Failing::LogSync));
+    // The next request of the same session is executed only when that one is.
+    let next = other.send(&Commit::default());
+    let overtaken = other.send(&Ping {});
+    other.answer::<Ping>(overtaken).unwrap();
+    hold(&daemon, false);
+    assert_eq!(code(client.answer::<ImportNodes>(batch)), ErrorCode::CommitUnknown);
+    assert_eq!(code(other.answer::<ImportBegin>(begun)), ErrorCode::ReadOnly);
+    assert_eq!(code(other.answer::<Commit>(next)), ErrorCode::NoTransaction);
+}
