@@ -18,6 +18,7 @@
 //! 2. Recycling renames a segment that nothing needs any more. A crash at any point of it leaves a file whose header
 //!    does not fit its name; it counts as a spare, never as log. Old groups inside are no danger: their LSNs are not
 //!    where they stand.
+//! 3. No live segment's path is among the spares: what is given out to be overwritten holds nothing that is needed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,19 @@ pub(crate) struct Segments {
 struct Files {
     /// Prepared segments by number, without gaps.
     live: BTreeMap<u64, Arc<dyn DiskFile>>,
-    /// Files that may be renamed into the next segment.
+    /// Files that may be renamed into the next segment; never the path of a live one.
     spare: Vec<PathBuf>,
+}
+
+impl Files {
+    /// A spare to be made into the segment at `path`. If a killed life left that one half made, it is a spare under this
+    /// very path, and has to be the one: with another renamed over it, its entry would name a live segment.
+    fn take_spare_for(&mut self, path: &Path) -> Option<PathBuf> {
+        match self.spare.iter().position(|spare| spare == path) {
+            Some(at) => Some(self.spare.remove(at)),
+            None => self.spare.pop(),
+        }
+    }
 }
 
 impl Segments {
@@ -177,7 +189,7 @@ impl Segments {
                 return Ok(());
             }
             let next = self.number_of(prepared.unwrap_or(from));
-            let spare = self.files.lock().spare.pop();
+            let spare = self.files.lock().take_spare_for(&self.path_of(next));
             let made = match &spare {
                 Some(spare) => self.recycle(spare, next),
                 None => self.create(next),
