@@ -39,6 +39,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The directory that `PATH` is a name in.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The directory of a database's log.
 pub fn wal_dir(path: &Path) -> PathBuf {
     beside(path, ".wal")
@@ -72,6 +77,11 @@ impl Store {
         );
         segments.open(superblock.redo)?;
         let found = scan(&segments, &superblock)?;
+        if options.durable {
+            // A life killed right after its rename in `create` left this to us.
+            disk.sync_dir(dir_of(path)).map_err(|e| Error::io("sync", dir_of(path), &e))?;
+        }
+        segments.settle(found.at.end)?;
         rewrite_tail(&segments, &found)?;
         let inner = build(clock, path, options, file, superblock, segments, found.at);
         let superblock = inner.checkpointing.lock().clone();
@@ -179,8 +189,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<A
             });
         }
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let sync_dir = || if options.durable { disk.sync_dir(dir).map_err(io) } else { Ok(()) };
+    let sync_dir = || if options.durable { disk.sync_dir(dir_of(path)).map_err(io) } else { Ok(()) };
     // The log's directory has to be there for good before the name that needs it is.
     sync_dir()?;
     disk.rename(&unfinished, path).map_err(io)?;

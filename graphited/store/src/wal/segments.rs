@@ -157,6 +157,25 @@ impl Segments {
         Ok(raw == self.header(number))
     }
 
+    /// Makes durable, for invariant 1 what an earlier life left of the segments in the system's cache only: it
+    /// may have been killed between a segment's header and its sync, or that of the directory, and may have had no
+    /// sync at all. The log ends at `end`; the headers of segments that hold nothing yet are written anew, for a sync
+    /// that failed back then lets the next one say yes without them.
+    pub(crate) fn settle(&self, end: Lsn) -> Result<()> {
+        if !self.sync {
+            return Ok(());
+        }
+        let live = self.files.lock().live.clone();
+        for (number, file) in live {
+            let path = self.path_of(number);
+            if number * self.payload() >= end.0 {
+                file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", &path, &e))?;
+            }
+            file.sync().map_err(|e| Error::io("sync", &path, &e))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))
+    }
+
     /// LSN up to which segments are prepared (exclusive); `None` if there is no segment at all.
     pub(crate) fn prepared_end(&self) -> Option<Lsn> {
         let files = self.files.lock();
