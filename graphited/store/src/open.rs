@@ -204,7 +204,8 @@ fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreO
     let segment_bytes = (options.wal_bytes / SEGMENTS).max(SEGMENT_BYTES_MIN).next_multiple_of(4096);
     let segment_bytes = u32::try_from(segment_bytes).unwrap_or(1 << 31);
     let segments = Segments::new(disk.clone(), dir, database, segment_bytes, options.durable);
-    segments.open(Lsn(0))?;
+    // Whoever removed `PATH` may have left its log. The new name comes only after the sync of that directory.
+    segments.remove_all()?;
     segments.prepare(Lsn(0), Lsn(1))?;
     let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
     log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint);
