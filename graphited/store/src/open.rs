@@ -39,6 +39,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The directory that `PATH` is a name in.
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The directory of a database's log.
 pub fn wal_dir(path: &Path) -> PathBuf {
     beside(path, ".wal")
@@ -72,6 +77,11 @@ impl Store {
         );
         segments.open(superblock.redo)?;
         let found = scan(&segments, &superblock)?;
+        if options.durable {
+            // A life killed right after its rename in `create` left this to us.
+            disk.sync_dir(dir_of(path)).map_err(|e| Error::io("sync", dir_of(path), &e))?;
+        }
+        segments.settle(found.at.end)?;
         rewrite_tail(&segments, &found)?;
         let inner = build(clock, path, options, file, superblock, segments, found.at);
         let superblock = inner.checkpointing.lock().clone();
@@ -179,8 +189,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<A
             });
         }
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let sync_dir = || if options.durable { disk.sync_dir(dir).map_err(io) } else { Ok(()) };
+    let sync_dir = || if options.durable { disk.sync_dir(dir_of(path)).map_err(io) } else { Ok(()) };
     // The log's directory has to be there for good before the name that needs it is.
     sync_dir()?;
     disk.rename(&unfinished, path).map_err(io)?;
@@ -195,7 +204,8 @@ fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreO
     let segment_bytes = (options.wal_bytes / SEGMENTS).max(SEGMENT_BYTES_MIN).next_multiple_of(4096);
     let segment_bytes = u32::try_from(segment_bytes).unwrap_or(1 << 31);
     let segments = Segments::new(disk.clone(), dir, database, segment_bytes, options.durable);
-    segments.open(Lsn(0))?;
+    // Whoever removed `PATH` may have left its log. The new name comes only after the sync of that directory.
+    segments.remove_all()?;
     segments.prepare(Lsn(0), Lsn(1))?;
     let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
     log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint);

@@ -12,6 +12,7 @@ use support::{Run, commit, open, options, run, verify, verify_ownership};
 
 /// Opens what a crash left; checks it; commits on; returns the commit that was found and the disk's next state.
 fn survive(run: &Run, disk: &SimDisk, acknowledged: u64, what: &str) -> (u64, Store) {
+    assert!(exists(disk), "{what}: the database is gone");
     let store = open(disk).unwrap_or_else(|e| panic!("{what}: {e}"));
     let snapshot = store.snapshot().unwrap();
     let found = verify(&snapshot, &run.models);
@@ -67,6 +68,39 @@ fn every_operation_is_a_place_where_a_crash_loses_nothing() {
     }
     println!("{states} crash states over {ops} operations");
     assert!(states > 2_000, "only {states} states: the workload shrank");
+}
+
+/// A killed life leaves names and bytes that are seen and not synced; what the next one builds on them must last.
+#[test]
+fn what_is_committed_after_a_kill_survives_a_power_cut() {
+    let run = run(60);
+    let mut states = 0;
+    for op in 0..run.disk.ops() {
+        let disk = run.disk.after_op(op).unwrap();
+        if !exists(&disk) {
+            continue;
+        }
+        let what = format!("kill after operation {op}, then six commits");
+        let (found, store) = survive(&run, &disk, run.acknowledged(op), &what);
+        let mut models = run.models[..=found as usize].to_vec();
+        for k in found + 1..=found + 6 {
+            let (lsn, model) = commit(&store, &models[k as usize - 1], k).unwrap();
+            store.wait_visible(lsn).unwrap();
+            models.push(model);
+        }
+        drop(store);
+        let next = Run { disk: disk.clone(), models, acknowledged_at: Vec::new() };
+        for outcome in [Outcome::LoseAll, Outcome::Random(op)] {
+            survive(
+                &next,
+                &disk.power_cut(outcome),
+                found + 6,
+                &format!("{what}, then power cut {outcome:?}"),
+            );
+            states += 1;
+        }
+    }
+    assert!(states > 250, "only {states} states");
 }
 
 fn exists(disk: &SimDisk) -> bool {

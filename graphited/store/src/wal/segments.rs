@@ -1,15 +1,7 @@
 //! Segment files: where the bytes of the log live.
 //!
-//! Segment `n` holds the LSNs `n * payload .. (n + 1) * payload` behind a header of [`SEGMENT_HEADER_BYTES`]:
-//!
-//! | offset | bytes | what |
-//! |---|---|---|
-//! | 0 | 8 | magic `"GRPHWAL\n"` |
-//! | 8 | 4 | format version |
-//! | 12 | 4 | bytes in a segment file |
-//! | 16 | 8 | database id |
-//! | 24 | 8 | segment number |
-//! | 32 | 4 | CRC-32 of bytes 0..32 |
+//! Segment `n` holds the LSNs `n * payload .. (n + 1) * payload` behind a header (see `header`), in the file
+//! `NNNNNNNNNN.wal`. Files of other names are never touched.
 //!
 //! Invariants:
 //! 1. A segment is *prepared* (full length written with zeros or recycled, header written, file synced, directory
@@ -18,20 +10,21 @@
 //! 2. Recycling renames a segment that nothing needs any more. A crash at any point of it leaves a file whose header
 //!    does not fit its name; it counts as a spare, never as log. Old groups inside are no danger: their LSNs are not
 //!    where they stand.
+//! 3. Segments are prepared in order, one after the other. So a crash leaves at most one that is unfinished, it is behind
+//!    all others, and no group in it stands where its LSN says. Whatever else is found where the log may go on is damage
+//!    and is reported: were it taken for the log's end, what is behind it would be overwritten.
+//! 4. No live segment's path is among the spares: what is given out to be overwritten holds nothing that is needed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::group::{GROUP_ALIGN, GROUP_HEADER_BYTES, GroupHeader};
+use super::header::{self, HEADER_USED, Header, SEGMENT_HEADER_BYTES};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::page::{DatabaseId, Lsn};
-use crate::superblock::FORMAT_VERSION;
 use crate::sync::{Arc, Mutex};
 use crate::{Error, Result};
 
-/// Bytes before the log's own in a segment file: one block, so that the log's blocks stay aligned.
-pub(crate) const SEGMENT_HEADER_BYTES: u64 = 4096;
-const MAGIC: &[u8; 8] = b"GRPHWAL\n";
-const HEADER_USED: usize = 36;
 /// Zeros are written in pieces of this size.
 const ZERO_CHUNK_BYTES: usize = 1 << 20;
 
@@ -53,8 +46,28 @@ pub(crate) struct Segments {
 struct Files {
     /// Prepared segments by number, without gaps.
     live: BTreeMap<u64, Arc<dyn DiskFile>>,
-    /// Files that may be renamed into the next segment.
+    /// Files that may be renamed into the next segment; never the path of a live one.
     spare: Vec<PathBuf>,
+}
+
+/// What a file under a segment's name is.
+enum Found {
+    Prepared,
+    /// A crash cut its making short, or it is to be recycled; or it was cut itself.
+    Unfinished,
+    /// It was not made by us, or not left like this. Says why.
+    Bad(&'static str),
+}
+
+impl Files {
+    /// A spare to be made into the segment at `path`. If a killed life left that one half made, it is a spare under this
+    /// very path, and has to be the one: with another renamed over it, its entry would name a live segment.
+    fn take_spare_for(&mut self, path: &Path) -> Option<PathBuf> {
+        match self.spare.iter().position(|spare| spare == path) {
+            Some(at) => Some(self.spare.remove(at)),
+            None => self.spare.pop(),
+        }
+    }
 }
 
 impl Segments {
@@ -91,58 +104,138 @@ impl Segments {
         self.dir.join(format!("{number:010}.wal"))
     }
 
-    fn header(&self, number: u64) -> [u8; HEADER_USED] {
-        let mut raw = [0; HEADER_USED];
-        raw[..8].copy_from_slice(MAGIC);
-        raw[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        raw[12..16]
-            .copy_from_slice(&u32::try_from(self.segment_bytes).expect("made from a u32").to_le_bytes());
-        raw[16..24].copy_from_slice(&self.database.0.to_le_bytes());
-        raw[24..32].copy_from_slice(&number.to_le_bytes());
-        let sum = crc32fast::hash(&raw[..32]);
-        raw[32..].copy_from_slice(&sum.to_le_bytes());
-        raw
+    /// The number of the segment that a path is for.
+    fn number_in(&self, path: &Path) -> Option<u64> {
+        let number = path.file_stem()?.to_str()?.parse().ok()?;
+        (path == self.path_of(number)).then_some(number)
     }
 
-    /// Finds the segment files from the one of `first` on, as a recovery begins. What is ours but does not fit in
-    /// becomes a spare; what is not ours is left alone and never read.
-    pub(crate) fn open(&self, first: Lsn) -> Result<()> {
+    fn segment_bytes_u32(&self) -> u32 {
+        u32::try_from(self.segment_bytes).expect("made from a u32")
+    }
+
+    fn header(&self, number: u64) -> [u8; HEADER_USED] {
+        header::encode(self.database, self.segment_bytes_u32(), number)
+    }
+
+    /// The paths in the log's directory that are for segments, with their numbers.
+    fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
         let listed = self.disk.list(&self.dir).map_err(|e| Error::io("list", &self.dir, &e))?;
-        let mut found = BTreeMap::new();
-        let mut files = self.files.lock();
-        for path in listed {
-            if path.extension().is_none_or(|e| e != "wal") {
-                continue;
-            }
-            let number = path.file_stem().and_then(|s| s.to_str()).and_then(|s| s.parse::<u64>().ok());
-            let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| Error::io("open", &path, &e))?;
-            match number {
-                Some(number)
-                    if number >= self.number_of(first) && self.is_prepared(&*file, number, &path)? =>
-                {
-                    found.insert(number, file);
-                }
-                _ => files.spare.push(path),
-            }
+        Ok(listed.into_iter().filter_map(|path| Some((self.number_in(&path)?, path))).collect())
+    }
+
+    /// Removes all segments, whose ever they are: those of a database that is gone, or of one whose making failed. A new
+    /// log among them would take their groups for its own, or overwrite its own for theirs.
+    pub(crate) fn remove_all(&self) -> Result<()> {
+        for (_, path) in self.list()? {
+            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
-        let mut next = self.number_of(first);
-        while let Some(file) = found.remove(&next) {
-            files.live.insert(next, file);
-            next += 1;
-        }
-        // What stands behind a gap cannot be reached by a chain, so its space is free to use.
-        files.spare.extend(found.into_keys().map(|number| self.path_of(number)));
         Ok(())
     }
 
-    fn is_prepared(&self, file: &dyn DiskFile, number: u64, path: &Path) -> Result<bool> {
-        let len = file.len().map_err(|e| Error::io("read", path, &e))?;
-        if len != self.segment_bytes {
-            return Ok(false);
+    /// Finds the segment files from the one of `first` on, as a recovery begins. What is ours and below, or was never
+    /// finished, becomes a spare; what is not ours and below is left alone.
+    ///
+    /// # Errors
+    /// [`Error::CorruptLog`] by invariant 3; nothing was changed.
+    pub(crate) fn open(&self, first: Lsn) -> Result<()> {
+        let first = self.number_of(first);
+        let mut prepared = BTreeMap::new();
+        let mut unfinished = BTreeMap::new();
+        let mut bad = BTreeMap::new();
+        let mut spare = Vec::new();
+        for (number, path) in self.list()? {
+            let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| Error::io("open", &path, &e))?;
+            let what = self.look(&*file, number, &path)?;
+            match what {
+                Found::Prepared if number >= first => drop(prepared.insert(number, file)),
+                Found::Prepared => spare.push(path),
+                Found::Unfinished => {
+                    unfinished.insert(number, file);
+                    spare.push(path);
+                }
+                Found::Bad(why) if number >= first => drop(bad.insert(number, why)),
+                Found::Bad(_) => {}
+            }
         }
+        let mut live = BTreeMap::new();
+        let mut next = first;
+        while let Some(file) = prepared.remove(&next) {
+            live.insert(next, file);
+            next += 1;
+        }
+        let why = if let Some((number, why)) = bad.pop_first() {
+            Some(format!("{} {why}", self.path_of(number).display()))
+        } else if let Some(number) = prepared.keys().next() {
+            Some(format!("segment {next} is missing or was cut short, and segment {number} is there"))
+        } else {
+            match unfinished.get(&next) {
+                Some(file) if self.holds_log(&**file, next)? => {
+                    Some(format!("{} has lost its header or its end", self.path_of(next).display()))
+                }
+                _ => None,
+            }
+        };
+        if let Some(why) = why {
+            return Err(Error::CorruptLog { lsn: Lsn(next * self.payload()), why });
+        }
+        *self.files.lock() = Files { live, spare };
+        Ok(())
+    }
+
+    fn look(&self, file: &dyn DiskFile, number: u64, path: &Path) -> Result<Found> {
+        let len = file.len().map_err(|e| Error::io("read", path, &e))?;
         let mut raw = [0; HEADER_USED];
-        file.read_at(&mut raw, 0).map_err(|e| Error::io("read", path, &e))?;
-        Ok(raw == self.header(number))
+        let raw = &mut raw[..usize::try_from(len).unwrap_or(HEADER_USED).min(HEADER_USED)];
+        file.read_at(raw, 0).map_err(|e| Error::io("read", path, &e))?;
+        Ok(match header::decode(raw, self.database, self.segment_bytes_u32()) {
+            Header::Ours(found) if found == number && len == self.segment_bytes => Found::Prepared,
+            Header::Ours(_) | Header::Blank => Found::Unfinished,
+            Header::Foreign => Found::Bad("belongs to another database: move it away"),
+            Header::Damaged => Found::Bad("has a damaged header"),
+        })
+    }
+
+    /// Whether a group in a file stands where its LSN says if the file is segment `number`. Then the file was that
+    /// segment, and in use.
+    fn holds_log(&self, file: &dyn DiskFile, number: u64) -> Result<bool> {
+        let path = self.path_of(number);
+        let len = file.len().map_err(|e| Error::io("read", &path, &e))?.min(self.segment_bytes);
+        let mut window = Vec::new();
+        let mut at = SEGMENT_HEADER_BYTES;
+        while at + GROUP_HEADER_BYTES as u64 <= len {
+            let left = usize::try_from(len - at).expect("made from a u32");
+            window.resize(left.min(ZERO_CHUNK_BYTES), 0);
+            file.read_at(&mut window, at).map_err(|e| Error::io("read", &path, &e))?;
+            let first = number * self.payload() + (at - SEGMENT_HEADER_BYTES);
+            let stands = |(raw, lsn)| GroupHeader::decode(raw).is_some_and(|group| group.start == Lsn(lsn));
+            let places = (first..).step_by(GROUP_ALIGN as usize);
+            if window.windows(GROUP_HEADER_BYTES).step_by(GROUP_ALIGN as usize).zip(places).any(stands) {
+                return Ok(true);
+            }
+            // The next window begins with the first place whose header did not fit into this one.
+            at += ((window.len() - GROUP_HEADER_BYTES) as u64 / GROUP_ALIGN + 1) * GROUP_ALIGN;
+        }
+        Ok(false)
+    }
+
+    /// Makes durable, for invariant 1 what an earlier life left of the segments in the system's cache only: it
+    /// may have been killed between a segment's header and its sync, or that of the directory, and may have had no
+    /// sync at all. The log ends at `end`; the headers of segments that hold nothing yet are written anew, for a sync
+    /// that failed back then lets the next one say yes without them.
+    pub(crate) fn settle(&self, end: Lsn) -> Result<()> {
+        if !self.sync {
+            return Ok(());
+        }
+        let live = self.files.lock().live.clone();
+        for (number, file) in live {
+            let path = self.path_of(number);
+            if number * self.payload() >= end.0 {
+                file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", &path, &e))?;
+            }
+            file.sync().map_err(|e| Error::io("sync", &path, &e))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))
     }
 
     /// LSN up to which segments are prepared (exclusive); `None` if there is no segment at all.
@@ -177,7 +270,7 @@ impl Segments {
                 return Ok(());
             }
             let next = self.number_of(prepared.unwrap_or(from));
-            let spare = self.files.lock().spare.pop();
+            let spare = self.files.lock().take_spare_for(&self.path_of(next));
             let made = match &spare {
                 Some(spare) => self.recycle(spare, next),
                 None => self.create(next),
