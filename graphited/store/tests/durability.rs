@@ -418,3 +418,56 @@ fn a_second_owner_is_refused() {
     disk.set_links(PATH, 2).unwrap();
     assert!(matches!(open(&disk), Err(Error::HardLinked { .. })));
 }
+
+/// The room in the file that was reserved before the crash is gone with it: the log's pages have to have theirs again
+/// before more is promised.
+#[test]
+fn room_that_a_power_cut_took_back_is_reserved_anew() {
+    let options = StoreOptions { wal_bytes: 1 << 20, cache_bytes: 16 << 20, ..options() };
+    let open = |disk: &SimDisk| {
+        let clock = Arc::new(SimClock::default());
+        Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options.clone())
+    };
+    let allocate = |store: &Store, k: u64| {
+        let mut turn = store.turn()?;
+        for _ in 0..20 {
+            turn.allocate(PageKind::Record)?;
+        }
+        turn.set_state(COUNTER, k)?;
+        let lsn = turn.commit()?;
+        store.wait_visible(lsn)
+    };
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    (1..=20).for_each(|k| allocate(&store, k).unwrap());
+    drop(store);
+    let cut = disk.power_cut(Outcome::LoseAll);
+    assert!(cut.read_file(PATH).unwrap().len() < 400 * PAGE_BYTES);
+    for room in (0..600).step_by(20) {
+        let disk = cut.fork();
+        disk.set_capacity(Some(disk.used() + room * PAGE_BYTES as u64));
+        let store = match open(&disk) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(matches!(error, Error::DiskFull { .. }), "room for {room} pages: {error}");
+                disk.set_capacity(None);
+                assert_eq!(value(&open(&disk.process_crash()).unwrap()), 20);
+                continue;
+            }
+        };
+        let mut done = 20;
+        while done < 40 {
+            match allocate(&store, done + 1) {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    assert!(error.is_disk_full(), "room for {room} pages: {error}");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = store.checkpoint() {
+            assert!(error.is_disk_full() && store.poisoned().is_none(), "room for {room} pages: {error}");
+        }
+        assert_eq!(value(&store), done);
+    }
+}
