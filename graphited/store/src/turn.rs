@@ -184,7 +184,7 @@ fn unshared(version: &mut Arc<PageVersion>) -> &mut PageVersion {
 impl Turn<'_> {
     /// Bytes of page copies that a turn may hold, and of log that it may write.
     pub fn bytes_max(&self) -> u64 {
-        self.inner.options.transaction_bytes_max()
+        self.inner.transaction_bytes_max()
     }
 
     fn check_size(&self) -> Result<()> {
