@@ -359,7 +359,7 @@ impl Transaction {
 
     /// Refuses a write set that the log could not take anyway, before it fills the memory.
     fn check_size(&self) -> Result<()> {
-        let (bytes, max) = (self.changes.bytes(), self.db.store().options().transaction_bytes_max());
+        let (bytes, max) = (self.changes.bytes(), self.db.store().transaction_bytes_max());
         if bytes > max {
             return Err(graphite_store::Error::TooLarge { bytes, max }.into());
         }

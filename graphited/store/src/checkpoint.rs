@@ -206,6 +206,17 @@ impl Inner {
         Ok(())
     }
 
+    /// Bytes that the log's segments may take on disk. This is what the log was made with, and not what the options of
+    /// this life say: a turn that asked for more than this log ever has would wait for ever.
+    pub(crate) fn log_bytes_max(&self) -> u64 {
+        self.log.segments.segment_bytes() * SEGMENTS
+    }
+
+    /// As [`Store::transaction_bytes_max`]. It has to fit an empty log, with the segment of the redo point and one more.
+    pub(crate) fn transaction_bytes_max(&self) -> u64 {
+        (self.log_bytes_max() / 4).min(self.options.cache_bytes as u64 / 2)
+    }
+
     /// Bytes of log that segments may hold.
     fn log_capacity(&self) -> u64 {
         self.log.segments.payload() * SEGMENTS
@@ -218,7 +229,7 @@ impl Inner {
 
     /// Whether any one turn may still commit, and a checkpoint after it.
     pub(crate) fn log_has_room(&self) -> bool {
-        let reserve = self.options.transaction_bytes_max() + self.log.segments.payload();
+        let reserve = self.transaction_bytes_max() + self.log.segments.payload();
         self.log_used() + reserve <= self.log_capacity()
     }
 

@@ -141,12 +141,16 @@ fn build(
 }
 
 impl Inner {
-    /// After the replay: the free pages are known, and the epoch is raised.
+    /// After the replay: the free pages are known, all pages in use have their room in the file again, and the epoch is
+    /// raised. A reservation lasts only from the file's next sync on, and the log's pages may be newer than that: a
+    /// checkpoint that found no room for them would poison the database.
     fn begin_life(self: &Arc<Self>) -> Result<()> {
         let everything = Snapshot::new(self.clone(), self.readers.register_applied());
         let len = self.file.len().map_err(|e| Error::io("read", &self.path, &e))?;
         let file_pages = u32::try_from(len / PAGE_BYTES as u64).unwrap_or(u32::MAX);
-        self.applier.lock().allocator = Allocator::load(&everything, everything.lsn(), file_pages)?;
+        let mut allocator = Allocator::load(&everything, everything.lsn(), file_pages)?;
+        self.reserve_pages(&mut allocator, 0)?;
+        self.applier.lock().allocator = allocator;
         let mut superblock = self.checkpointing.lock();
         superblock.epoch += 1;
         superblock.clean_end = None;

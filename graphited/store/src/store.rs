@@ -34,7 +34,8 @@ pub struct StoreOptions {
     pub create: bool,
     /// Bytes of page versions that may be in memory.
     pub cache_bytes: usize,
-    /// Bytes that the log's segments may take on disk.
+    /// Bytes that the log's segments may take on disk. Counts when the database is made; later its segments have their
+    /// size.
     pub wal_bytes: u64,
     /// Bytes of old versions kept for snapshots, past which the oldest snapshot is let down.
     pub old_versions_bytes_max: usize,
@@ -56,13 +57,6 @@ impl Default for StoreOptions {
 
 /// Number of segments that `wal_bytes` is cut into.
 pub(crate) const SEGMENTS: u64 = 16;
-
-impl StoreOptions {
-    /// Bytes that one write set may put into the log, worst case: a quarter of the log and half of the cache at most.
-    pub fn transaction_bytes_max(&self) -> u64 {
-        (self.wal_bytes / 4).min(self.cache_bytes as u64 / 2)
-    }
-}
 
 /// An open database. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
@@ -195,6 +189,11 @@ impl Store {
         &self.inner.options
     }
 
+    /// Bytes that one write set may put into the log, worst case: a quarter of the log and half of the cache at most.
+    pub fn transaction_bytes_max(&self) -> u64 {
+        self.inner.transaction_bytes_max()
+    }
+
     /// A reader of everything that is durable now. It waits for nobody, and nobody for it.
     ///
     /// # Errors
@@ -277,7 +276,7 @@ impl Store {
             database: inner.database,
             file_bytes: inner.file.len().unwrap_or_default(),
             wal_bytes: inner.log.segments.bytes_on_disk(),
-            wal_bytes_max: inner.options.wal_bytes,
+            wal_bytes_max: inner.log_bytes_max(),
             pages,
             pages_free,
             pages_dirty: inner.cache.dirty_pages(),

@@ -19,7 +19,7 @@ use std::ops::Deref;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::bulk::Bulk;
-use crate::allocator::{STATE_PAGE_COUNT, bit_of, is_bitmap};
+use crate::allocator::{Allocator, STATE_PAGE_COUNT, bit_of, is_bitmap};
 use crate::cache::{PageRef, PageVersion};
 use crate::checkpoint::Pace;
 use crate::page::{CorruptPage, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
@@ -184,7 +184,7 @@ fn unshared(version: &mut Arc<PageVersion>) -> &mut PageVersion {
 impl Turn<'_> {
     /// Bytes of page copies that a turn may hold, and of log that it may write.
     pub fn bytes_max(&self) -> u64 {
-        self.inner.options.transaction_bytes_max()
+        self.inner.transaction_bytes_max()
     }
 
     fn check_size(&self) -> Result<()> {
@@ -224,9 +224,9 @@ impl Turn<'_> {
     }
 
     fn grow_file(&mut self) -> Result<()> {
-        let count = self.applier.allocator.page_count();
-        let reserved = self.applier.allocator.reserved;
-        if count < reserved {
+        let allocator = &mut self.applier.allocator;
+        let count = allocator.page_count();
+        if count < allocator.reserved {
             return Ok(());
         }
         if count == u32::MAX {
@@ -234,19 +234,7 @@ impl Turn<'_> {
                 what: "the database file, which has as many pages as can be numbered",
             });
         }
-        let growth = (count / 64).clamp(GROWTH_PAGES_MIN, GROWTH_PAGES_MAX).min(u32::MAX - reserved);
-        let bytes = u64::from(growth) * PAGE_BYTES as u64;
-        let reserve = self.inner.file.reserve(PageNo(reserved).offset(), bytes);
-        if let Err(error) = reserve {
-            let error = Error::io("extend", &self.inner.path, &error);
-            return Err(if error.is_disk_full() {
-                Error::DiskFull { what: "the database file" }
-            } else {
-                error
-            });
-        }
-        self.applier.allocator.reserved = reserved + growth;
-        Ok(())
+        self.inner.reserve_pages(allocator, (count / 64).clamp(GROWTH_PAGES_MIN, GROWTH_PAGES_MAX))
     }
 
     fn set_bit(&mut self, number: PageNo, used: bool) -> Result<()> {
@@ -342,6 +330,23 @@ impl Turn<'_> {
         let (own, others): (Vec<_>, Vec<_>) = freed.into_iter().partition(|page| taken.contains(page));
         own.into_iter().for_each(|page| self.applier.allocator.unused(lsn, page));
         self.applier.allocator.freed(lsn, others.into_iter());
+    }
+}
+
+impl Inner {
+    /// Makes sure that the file has room for all pages ever used, and `growth` more.
+    pub(crate) fn reserve_pages(&self, allocator: &mut Allocator, growth: u32) -> Result<()> {
+        let (start, end) = (allocator.reserved, allocator.page_count().saturating_add(growth));
+        if start >= end {
+            return Ok(());
+        }
+        let bytes = u64::from(end - start) * PAGE_BYTES as u64;
+        self.file.reserve(PageNo(start).offset(), bytes).map_err(|error| {
+            let error = Error::io("extend", &self.path, &error);
+            if error.is_disk_full() { Error::DiskFull { what: "the database file" } } else { error }
+        })?;
+        allocator.reserved = end;
+        Ok(())
     }
 }
 

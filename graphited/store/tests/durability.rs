@@ -418,3 +418,96 @@ fn a_second_owner_is_refused() {
     disk.set_links(PATH, 2).unwrap();
     assert!(matches!(open(&disk), Err(Error::HardLinked { .. })));
 }
+
+/// The room in the file that was reserved before the crash is gone with it: the log's pages have to have theirs again
+/// before more is promised.
+#[test]
+fn room_that_a_power_cut_took_back_is_reserved_anew() {
+    let options = StoreOptions { wal_bytes: 1 << 20, cache_bytes: 16 << 20, ..options() };
+    let open = |disk: &SimDisk| {
+        let clock = Arc::new(SimClock::default());
+        Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options.clone())
+    };
+    let allocate = |store: &Store, k: u64| {
+        let mut turn = store.turn()?;
+        for _ in 0..20 {
+            turn.allocate(PageKind::Record)?;
+        }
+        turn.set_state(COUNTER, k)?;
+        let lsn = turn.commit()?;
+        store.wait_visible(lsn)
+    };
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    (1..=20).for_each(|k| allocate(&store, k).unwrap());
+    drop(store);
+    let cut = disk.power_cut(Outcome::LoseAll);
+    assert!(cut.read_file(PATH).unwrap().len() < 400 * PAGE_BYTES);
+    for room in (0..600).step_by(20) {
+        let disk = cut.fork();
+        disk.set_capacity(Some(disk.used() + room * PAGE_BYTES as u64));
+        let store = match open(&disk) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(matches!(error, Error::DiskFull { .. }), "room for {room} pages: {error}");
+                disk.set_capacity(None);
+                assert_eq!(value(&open(&disk.process_crash()).unwrap()), 20);
+                continue;
+            }
+        };
+        let mut done = 20;
+        while done < 40 {
+            match allocate(&store, done + 1) {
+                Ok(()) => done += 1,
+                Err(error) => {
+                    assert!(error.is_disk_full(), "room for {room} pages: {error}");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = store.checkpoint() {
+            assert!(error.is_disk_full() && store.poisoned().is_none(), "room for {room} pages: {error}");
+        }
+        assert_eq!(value(&store), done);
+    }
+}
+
+/// The segments' size is chosen when a database is made; a later wish for a larger or smaller log changes nothing.
+#[test]
+fn another_wal_bytes_at_a_later_opening_neither_blocks_turns_nor_shows_a_log_that_is_not_there() {
+    let wal_bytes = 1 << 20;
+    for later in [16 << 10, wal_bytes, 4 << 20, 1 << 40] {
+        let disk = SimDisk::new();
+        let open = |disk: &SimDisk, wal_bytes| {
+            let clock = Arc::new(SimClock::default());
+            let options = StoreOptions { wal_bytes, cache_bytes: 64 << 20, ..options() };
+            Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options).unwrap()
+        };
+        drop(open(&disk, wal_bytes));
+        let disk = disk.process_crash();
+        let store = open(&disk, later);
+        assert_eq!(store.status().wal_bytes_max, wal_bytes);
+        assert_eq!(store.transaction_bytes_max(), wal_bytes / 4);
+        // As much as one turn may have, again and again, so that only checkpoints make room for it.
+        let pages: Vec<PageNo> = {
+            let mut turn = store.turn().unwrap();
+            let pages = (0..28).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
+            turn.commit().unwrap();
+            pages
+        };
+        for k in 1..=20 {
+            let mut turn = store.turn().unwrap();
+            assert_eq!(turn.bytes_max(), wal_bytes / 4);
+            for &page in &pages {
+                let body = turn.page_mut(page).unwrap().body_mut();
+                body.iter_mut().enumerate().for_each(|(i, byte)| *byte = (i as u64 * 31 + k * 7) as u8 | 1);
+            }
+            turn.set_state(COUNTER, k).unwrap();
+            turn.commit().unwrap();
+        }
+        store.flush().unwrap();
+        assert!(store.status().checkpoints > 0, "the log was never full: nothing was tried");
+        drop(store);
+        assert_eq!(value(&open(&disk.process_crash(), later)), 20);
+    }
+}

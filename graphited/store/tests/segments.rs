@@ -7,10 +7,12 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use graphite_store::clock::SimClock;
 use graphite_store::disk::{Disk, OpKind, Outcome, SimDisk};
-use graphite_store::{Error, PageKind, PageReader, PageWriter, Store};
-use support::{COUNTER, PATH, open};
+use graphite_store::{Error, PageKind, PageReader, PageWriter, Store, StoreOptions};
+use support::{COUNTER, PATH, open, options};
 
 /// Makes commit `k` durable, with some 6 KB of log.
 fn commit_big(store: &Store, k: u64) {
@@ -189,4 +191,33 @@ fn files_that_are_not_the_logs_own_are_never_touched() {
     // Where the log will come to, it would be overwritten.
     disk.write_file(segment(1000), &other).unwrap();
     assert_refused(&disk, "another database's segment ahead");
+}
+
+/// A recycled segment is full of groups of an earlier lap, each of which the search for a later mark looks at.
+#[test]
+fn opening_reads_a_recycled_log_once_and_not_once_for_each_old_group() {
+    let options = StoreOptions { wal_bytes: 16 << 20, cache_bytes: 16 << 20, ..options() };
+    let open = |disk: &SimDisk| {
+        let clock = Arc::new(SimClock::default());
+        Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options.clone()).unwrap()
+    };
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    let mut k = 0;
+    while store.applied_lsn().0 < 3 << 20 {
+        k += 1;
+        let mut turn = store.turn().unwrap();
+        turn.set_state(COUNTER, k).unwrap();
+        turn.commit().unwrap();
+        if k.is_multiple_of(2000) {
+            store.checkpoint().unwrap();
+        }
+    }
+    store.flush().unwrap();
+    drop(store);
+    let disk = disk.process_crash();
+    let store = open(&disk);
+    assert_eq!(value(&store), k);
+    let (reads, live) = (disk.counters().reads, store.status().wal_bytes >> 20);
+    assert!(reads < 100, "{reads} reads to open a log of {live} MB with {k} groups");
 }

@@ -77,7 +77,7 @@ impl Store {
             turn = self.turn()?;
         }
         let options = &self.inner.options;
-        let group_bytes = options.transaction_bytes_max().min(options.cache_bytes as u64 / 4);
+        let group_bytes = self.inner.transaction_bytes_max().min(options.cache_bytes as u64 / 4);
         turn.bulk = Some(Bulk {
             new: VecDeque::new(),
             spilled: FxHashSet::default(),

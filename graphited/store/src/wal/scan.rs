@@ -39,6 +39,14 @@ impl<'a> LogReader<'a> {
         Ok(&self.window[at..(at + len).min(self.window.len())])
     }
 
+    /// What the window holds from `lsn` on: a group's header at least, or what is left of the segments. For a search,
+    /// which so reads every byte but once.
+    fn rest(&mut self, lsn: Lsn) -> Result<&[u8]> {
+        self.bytes(lsn, GROUP_HEADER_BYTES)?;
+        let at = usize::try_from(lsn.0 - self.start.0).expect("inside the window");
+        Ok(&self.window[at..])
+    }
+
     /// The group at `lsn` if its own checksum and LSN fit; says nothing about the chain.
     pub(crate) fn group(&mut self, lsn: Lsn) -> Result<Option<(GroupHeader, &[u8])>> {
         let Some(header) = GroupHeader::decode(self.bytes(lsn, GROUP_HEADER_BYTES)?) else {
@@ -105,7 +113,7 @@ fn later_mark(reader: &mut LogReader<'_>, segments: &Segments, bad: Lsn) -> Resu
     let end = segments.prepared_end().unwrap_or_default();
     let mut at = bad;
     while at < end {
-        let window = reader.bytes(at, WINDOW_BYTES)?;
+        let window = reader.rest(at)?;
         let Some(found) = window.chunks(8).position(|chunk| chunk.starts_with(&MAGIC)) else {
             at = Lsn(at.0 + (window.len() as u64).next_multiple_of(GROUP_ALIGN));
             continue;

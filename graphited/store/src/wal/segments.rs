@@ -90,6 +90,11 @@ impl Segments {
         }
     }
 
+    /// Bytes of a segment file.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     /// Bytes of log in a segment.
     pub(crate) fn payload(&self) -> u64 {
         self.segment_bytes - SEGMENT_HEADER_BYTES
