@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -232,8 +233,16 @@ impl GraphDb {
     /// # Errors
     /// Of the store, if no snapshot can be had.
     pub fn check(&self) -> Result<CheckReport> {
+        self.check_until(&AtomicBool::new(false))
+    }
+
+    /// As [`GraphDb::check`], until somebody raises `stop`.
+    ///
+    /// # Errors
+    /// As [`GraphDb::check`]; `Interrupted`.
+    pub fn check_until(&self, stop: &AtomicBool) -> Result<CheckReport> {
         let snapshot = self.snapshot()?;
-        Ok(check::check(snapshot.reader(), &snapshot.catalog()))
+        check::check_until(snapshot.reader(), &snapshot.catalog(), stop)
     }
 
     /// All names, newest first made included.
