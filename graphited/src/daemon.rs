@@ -79,8 +79,11 @@ pub fn run_on(disk: Arc<dyn Disk>, config: Config, ready: &mut Ready) -> Result<
     let socket = std::path::absolute(&socket)
         .map_err(|error| Failure::new(exit::CANNOT_CREATE, format!("{}: {error}", socket.display())))?;
     let db = open(disk, &path, &config)?;
+    // The lock goes with the last holder of the store; the note has to go before.
+    let locked = db.store().clone();
     let served = serve(config, &path, socket, db, ready);
     ownership::forget_owner(&path);
+    drop(locked);
     served
 }
 

@@ -242,3 +242,10 @@ fn a_client_that_sends_no_more_gets_the_answers_that_overtake_and_then_the_end()
         assert_eq!(answered, sent);
     }
 }
+
+#[test]
+fn the_note_of_the_owner_goes_before_the_lock() {
+    let daemon = start(|_| {});
+    let door = daemon.wait();
+    assert_eq!(door.order(|orders| orders.noted_at_close), Some(false));
+}
