@@ -2,7 +2,8 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -34,6 +35,10 @@ pub(crate) struct Connection {
     awaits_visible: AtomicBool,
     /// Whether the reactor has something to do as soon as the session's state is back.
     is_awaited: AtomicBool,
+    /// Requests that overtake and are not answered yet.
+    overtaking: AtomicUsize,
+    /// Tells what was begun for such a request that nobody will read the answer.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -49,6 +54,8 @@ impl Connection {
             outbox: Outbox::default(),
             awaits_visible: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
+            overtaking: AtomicUsize::new(0),
+            is_over: Arc::default(),
         })
     }
 
@@ -71,7 +78,7 @@ impl Connection {
     /// Adds a parked reply and sends it: right here if `leader` (who parked it) is this thread, else on the reactor,
     /// so that whoever led a sync for many goes on with the next.
     pub(crate) fn answer_parked(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         slot: Slot,
         frame: Vec<u8>,
         leader: ThreadId,
@@ -104,5 +111,26 @@ impl Connection {
     /// From now on the reactor is told when a commit of this session has become visible, once.
     pub(crate) fn await_visible(&self) {
         self.awaits_visible.store(true, Ordering::SeqCst);
+    }
+
+    /// Requests that overtake and are not answered yet.
+    pub(crate) fn overtaking(&self) -> usize {
+        self.overtaking.load(Ordering::SeqCst)
+    }
+
+    /// A request that overtakes has come.
+    pub(crate) fn overtaken(&self) {
+        self.overtaking.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Its answer is in the outbox.
+    pub(crate) fn overtaken_is_answered(&self) {
+        let before = self.overtaking.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "each is answered once");
+    }
+
+    /// Raised when what was begun for requests that overtake is to stop.
+    pub(crate) fn is_over(&self) -> &Arc<AtomicBool> {
+        &self.is_over
     }
 }

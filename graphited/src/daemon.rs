@@ -3,11 +3,14 @@
 //! 1. Signals are handled only once the database is open: a daemon that is killed while it recovers recovers again.
 //! 2. The socket is taken away, and the note of the owner too, while the database's lock is still held, so that
 //!    neither is ever a successor's.
-//! 3. A panic in any thread ends the process. What it left half done is not trusted; recovery is.
+//! 3. Whoever asks again has it leave at once, at whatever point of leaving it is.
+//! 4. A panic in any thread ends the process. What it left half done is not trusted; recovery is.
 
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use graphite_graph::GraphDb;
 use graphite_store::clock::RealClock;
@@ -76,8 +79,11 @@ pub fn run_on(disk: Arc<dyn Disk>, config: Config, ready: &mut Ready) -> Result<
     let socket = std::path::absolute(&socket)
         .map_err(|error| Failure::new(exit::CANNOT_CREATE, format!("{}: {error}", socket.display())))?;
     let db = open(disk, &path, &config)?;
+    // The lock goes with the last holder of the store; the note has to go before.
+    let locked = db.store().clone();
     let served = serve(config, &path, socket, db, ready);
     ownership::forget_owner(&path);
+    drop(locked);
     served
 }
 
@@ -125,22 +131,53 @@ fn serve(
     }
     let listener = listen::claim(&socket).map_err(|why| Failure::new(exit::CANNOT_CREATE, why))?;
     let shared = Arc::new(Shared::new(config, path.to_owned(), db, Events::new(waker)));
+    let more_signals = signals.try_clone().map_err(|error| Failure::system("signals", error))?;
     let served = Reactor::new(poll, shared.clone(), listener, socket.clone(), signals).and_then(|reactor| {
         tracing::info!(database = ?path, ?socket, pid = std::process::id(), "serving");
         ready.serving();
         Crew::serve(reactor, &shared)
     });
-    for pool in [&shared.admin, &shared.reads, &shared.writes] {
-        pool.close();
+    // What looks after the daemon was asked by clients that are gone.
+    shared.admin.clear();
+    if let Err(error) = more_signals.set_nonblocking(false) {
+        tracing::warn!(%error, "signals are not looked at any more");
     }
-    listen::remove(&socket);
-    let closed = store.close();
+    let closed = while_watching(&more_signals, &shared, &socket, || {
+        for pool in [&shared.admin, &shared.reads, &shared.writes] {
+            pool.close();
+        }
+        listen::remove(&socket);
+        store.close()
+    });
     served.map_err(|error| Failure::system("the reactor stopped", error))?;
     closed.map_err(|error| {
         Failure::new(exit::of_store(&error), format!("the database could not be left clean: {error}"))
     })?;
     tracing::info!("left the database clean");
     Ok(())
+}
+
+/// Does what may take a while when the reactor has ended, and looks at the signals in its place.
+fn while_watching<T>(signals: &UnixStream, shared: &Shared, socket: &Path, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let watching = std::thread::Builder::new().name("signals".to_owned()).spawn_scoped(scope, || {
+            let mut asked = shared.asked_to_leave.load(Ordering::Acquire);
+            let mut byte = [0];
+            while let Ok(1) = (&*signals).read(&mut byte) {
+                if asked {
+                    exit::at_once(socket);
+                }
+                asked = true;
+            }
+        });
+        if let Err(error) = watching {
+            tracing::warn!(%error, "the system refused a thread");
+        }
+        let result = work();
+        // The watcher reads the end.
+        let _ = signals.shutdown(std::net::Shutdown::Both);
+        result
+    })
 }
 
 /// A stream that gets a byte for each signal that asks the daemon to leave. A terminal that goes away does not.

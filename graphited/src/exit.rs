@@ -1,5 +1,7 @@
 //! Exit codes, after `sysexits.h`: a service manager decides by them whether to start the daemon again.
 
+use std::path::Path;
+
 use graphite_store::Error;
 
 /// All went well.
@@ -39,6 +41,13 @@ Exit codes:
    75  another daemon owns the database, or there is no room on the disk
    77  the database or its directory is open to others, or not ours
   143  asked twice to leave, it left at once; the next start recovers";
+
+/// Ends the process as it stands, for it was asked to leave again while it left.
+pub(crate) fn at_once(socket: &Path) -> ! {
+    tracing::warn!("asked again to leave: leaving at once; the next start recovers");
+    let _ = std::fs::remove_file(socket);
+    std::process::exit(i32::from(KILLED));
+}
 
 /// The code for a database that does not open.
 pub fn of_store(error: &Error) -> u8 {

@@ -241,11 +241,13 @@ impl Reactor {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             session.scheduled = false;
             self.core.pump(session);
+            // Before it is seen whether the session is through: the answers may be its own.
+            self.do_deferred();
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
             let is_over = (session.closing || session.at_end) && !session.scheduled && session.is_quiet();
             if session.gone || is_over {
                 self.client_gone(id);
             }
-            self.do_deferred();
         }
     }
 
@@ -255,6 +257,7 @@ impl Reactor {
         if !session.gone {
             session.gone = true;
             session.connection.outbox.close();
+            session.connection.is_over().store(true, Ordering::Release);
             session.waiting.clear();
             let _ = self.core.registry.deregister(&mut SourceFd(&session.connection.stream.as_raw_fd()));
             let _ = session.connection.stream.shutdown(std::net::Shutdown::Both);

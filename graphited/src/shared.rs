@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use graphite_graph::GraphDb;
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// When the daemon started.
     pub started: Instant,
     // Synchronise themselves.
+    /// Whether a signal has asked the daemon to leave.
+    pub asked_to_leave: AtomicBool,
     /// The database.
     pub db: GraphDb,
     /// The way to the reactor.
@@ -70,6 +72,7 @@ impl Shared {
             config,
             database,
             started: Instant::now(),
+            asked_to_leave: AtomicBool::new(false),
             db,
             events,
             writers: Writers::default(),

@@ -127,6 +127,13 @@ impl Pool {
         }
     }
 
+    /// Drops the tasks that are not begun.
+    pub(crate) fn clear(&self) {
+        let dropped = std::mem::take(&mut self.shared.lock().tasks);
+        // Outside of the lock, for what they hold may be a long time in dropping.
+        drop(dropped);
+    }
+
     /// Ends the threads when all tasks are done, and waits for them.
     pub(crate) fn close(&self) {
         self.shared.lock().is_closed = true;
@@ -157,6 +164,29 @@ mod tests {
             assert_eq!(done.load(Ordering::Relaxed), 1000);
             assert_eq!(pool.shared.lock().threads, 0);
         }
+    }
+
+    #[test]
+    fn tasks_that_are_not_begun_can_be_dropped() {
+        let pool = Pool::fleeting("test", 1);
+        let done = Arc::new(AtomicUsize::new(0));
+        let barrier = Arc::new(std::sync::Barrier::new(2));
+        let first = barrier.clone();
+        pool.give(move || {
+            first.wait();
+            first.wait();
+        });
+        barrier.wait();
+        for _ in 0..10 {
+            let done = done.clone();
+            pool.give(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        pool.clear();
+        barrier.wait();
+        pool.close();
+        assert_eq!(done.load(Ordering::Relaxed), 0);
     }
 
     /// A task that waits for another one gets a thread beside it.

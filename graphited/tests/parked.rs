@@ -11,8 +11,8 @@ use std::net::Shutdown;
 use common::door::{Behind, Failing};
 use common::*;
 use graphite_protocol::messages::{
-    Cancel, Commit, Empty, ImportBegin, ImportNodes, Kill, Mode, NodeBatch, Ping, Run, Session as Row,
-    SessionState, Sessions,
+    Cancel, Checkpoint, Commit, Empty, ImportBegin, ImportNodes, Kill, Mode, NodeBatch, Ping, Run,
+    Session as Row, SessionState, Sessions, Status,
 };
 use graphite_protocol::{ErrorCode, Operand, Packed, Plan, Step, Token};
 use graphited::config::Config;
@@ -197,4 +197,55 @@ fn an_error_that_rests_on_a_parked_batch_is_parked_too() {
     assert_eq!(code(client.answer::<ImportNodes>(batch)), ErrorCode::CommitUnknown);
     assert_eq!(code(other.answer::<ImportBegin>(begun)), ErrorCode::ReadOnly);
     assert_eq!(code(other.answer::<Commit>(next)), ErrorCode::NoTransaction);
+}
+
+/// A checkpoint waits for the commit whose sync is held, so all that are taken on are under way.
+#[test]
+fn what_a_session_has_under_way_beside_its_order_is_bounded() {
+    const OVERTAKING_MAX: usize = 16;
+    let daemon = start(|_| {});
+    let (mut client, mut observer) = (daemon.client(), daemon.client());
+    hold(&daemon, true);
+    let written = park(&mut client, &mut observer);
+    let sent: Vec<u32> = (0..40).map(|_| client.send(&Checkpoint {})).collect();
+    let (taken, refused) = sent.split_at(OVERTAKING_MAX);
+    for msgid in refused {
+        assert_eq!(code(client.answer::<Checkpoint>(*msgid)), ErrorCode::TooManyRequests);
+    }
+    hold(&daemon, false);
+    let mut answered: Vec<u32> = (0..=taken.len())
+        .map(|_| {
+            let (msgid, result) = client.next();
+            result.unwrap();
+            msgid
+        })
+        .collect();
+    answered.sort_unstable();
+    let expected: Vec<u32> = [written].into_iter().chain(taken.iter().copied()).collect();
+    assert_eq!(answered, expected);
+    client.call(&Checkpoint {}).unwrap();
+}
+
+#[test]
+fn a_client_that_sends_no_more_gets_the_answers_that_overtake_and_then_the_end() {
+    let daemon = start(|_| {});
+    for _ in 0..20 {
+        let mut client = daemon.client();
+        let frames =
+            [client.frame(&Status {}), client.frame(&Cancel { session: 0 }), client.frame(&Sessions {})];
+        let (mut sent, frames): (Vec<u32>, Vec<Vec<u8>>) = frames.into_iter().unzip();
+        client.stream.write_all(&frames.concat()).unwrap();
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        let mut answered: Vec<u32> = client.is_closed().into_iter().map(|(msgid, _)| msgid).collect();
+        answered.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(answered, sent);
+    }
+}
+
+#[test]
+fn the_note_of_the_owner_goes_before_the_lock() {
+    let daemon = start(|_| {});
+    let door = daemon.wait();
+    assert_eq!(door.order(|orders| orders.noted_at_close), Some(false));
 }

@@ -8,6 +8,7 @@
 //! prove nothing, so they end the check with their error.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use graphite_store::{PageNo, PageReader};
 use rustc_hash::FxHashSet;
@@ -223,6 +224,36 @@ impl<'a, R: PageReader> Walk<'a, R> {
         }
         Ok(())
     }
+}
+
+/// Pages that cannot be read any more once `stop` is raised, so that a walk of whatever part ends soon.
+struct Until<'a, R> {
+    r: &'a R,
+    stop: &'a AtomicBool,
+}
+
+impl<R: PageReader> PageReader for Until<'_, R> {
+    type Ref<'b>
+        = R::Ref<'b>
+    where
+        Self: 'b;
+
+    fn page(&self, number: PageNo) -> graphite_store::Result<R::Ref<'_>> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(graphite_store::Error::Closed);
+        }
+        self.r.page(number)
+    }
+}
+
+/// Checks the graph in these pages, until somebody raises `stop`.
+///
+/// # Errors
+/// `Interrupted`, if somebody did.
+pub fn check_until<R: PageReader>(r: &R, catalog: &Catalog, stop: &AtomicBool) -> Result<CheckReport> {
+    let report = check(&Until { r, stop }, catalog);
+    // What is amiss may be that nothing could be read any more.
+    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { report }
 }
 
 /// Checks the graph in these pages.

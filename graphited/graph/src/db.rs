@@ -15,6 +15,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -237,8 +238,16 @@ impl GraphDb {
     /// Of the store, if no snapshot can be had, or it became too old, or a page could not be read: nothing is known
     /// then.
     pub fn check(&self) -> Result<CheckReport> {
+        self.check_until(&AtomicBool::new(false))
+    }
+
+    /// As [`GraphDb::check`], until somebody raises `stop`.
+    ///
+    /// # Errors
+    /// As [`GraphDb::check`]; `Interrupted`.
+    pub fn check_until(&self, stop: &AtomicBool) -> Result<CheckReport> {
         let snapshot = self.snapshot()?;
-        check::check(snapshot.reader(), &snapshot.catalog())
+        check::check_until(snapshot.reader(), &snapshot.catalog(), stop)
     }
 
     /// All names, newest first made included.

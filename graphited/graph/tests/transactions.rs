@@ -390,6 +390,15 @@ fn a_hub_is_detached_in_one_transaction() {
 }
 
 #[test]
+fn a_check_that_is_told_to_stop_says_nothing_of_the_graph() {
+    let db = open(&SimDisk::new());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    assert!(db.check_until(&stop).unwrap().is_sound());
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(matches!(db.check_until(&stop), Err(Error::Interrupted)));
+}
+
+#[test]
 fn a_stale_id_is_not_found_when_its_slot_is_used_again() {
     let db = open(&SimDisk::new());
     let type_ = db.type_id_or_create("T").unwrap();

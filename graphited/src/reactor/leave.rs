@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -40,10 +41,9 @@ impl Reactor {
     /// A signal has come.
     pub(super) fn asked_to_leave(&mut self) {
         if self.core.phase != Phase::Serving {
-            tracing::warn!("asked again to leave: leaving at once; the next start recovers");
-            let _ = std::fs::remove_file(&self.core.socket);
-            std::process::exit(i32::from(exit::KILLED));
+            exit::at_once(&self.core.socket);
         }
+        self.core.shared.asked_to_leave.store(true, Ordering::Release);
         tracing::info!(sessions = self.sessions.len(), "asked to leave");
         self.core.phase = Phase::Ending;
         self.stop_listening();
@@ -69,6 +69,7 @@ impl Reactor {
         self.core.phase = Phase::Interrupting;
         for session in self.sessions.values_mut() {
             self.core.stop_statement(session, Reason::ShuttingDown);
+            session.connection.is_over().store(true, Ordering::Release);
         }
         self.core.timers.set(DAEMON, Kind::Shutdown, Instant::now() + LAST_WORDS);
     }

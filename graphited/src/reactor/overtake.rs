@@ -2,10 +2,11 @@
 //! daemon.
 //!
 //! Those that touch other sessions are put off until the session that asked is out of the reactor's hands; those that
-//! may take a while are answered by threads of their own.
+//! may take a while are answered by threads of their own. A session may have few of them under way at a time, and stays
+//! until they are answered.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use graphite_protocol::message::{Body, write_error, write_response};
@@ -22,9 +23,12 @@ use super::{Core, Reactor};
 use crate::config::Durability;
 use crate::connection::Connection;
 use crate::errors;
+use crate::events::Event;
 use crate::interrupt::Reason;
 use crate::shared::Shared;
 
+/// Requests that overtake and that a session may have under way at a time.
+const OVERTAKING_MAX: usize = 16;
 /// Problems that `check` tells, at most.
 const PROBLEMS_MAX: usize = 100;
 
@@ -79,11 +83,20 @@ impl Core {
                 self.reply_now(session, msgid, &Empty {});
                 return true;
             }
+            _ if session.connection.overtaking() >= OVERTAKING_MAX => {
+                let message = format!("{OVERTAKING_MAX} requests such as {method} are under way; await some");
+                self.refuse_now(session, msgid, &WireError::new(ErrorCode::TooManyRequests, message));
+                return true;
+            }
             Call::Checkpoint(_) => {
+                session.connection.overtaken();
                 self.on_its_own(&session.connection, msgid, checkpoint);
                 return true;
             }
             Call::Check(_) => {
+                session.connection.overtaken();
+                let stop = session.connection.is_over().clone();
+                let check = move |shared: &Shared| check(shared, &stop);
                 self.on_its_own(&session.connection, msgid, check);
                 return true;
             }
@@ -93,11 +106,12 @@ impl Core {
             Call::Locks(_) => Asked::Locks,
             _ => Asked::Status,
         };
+        session.connection.overtaken();
         self.deferred.push(Deferred { session: session.id(), msgid, asked });
         true
     }
 
-    /// Answers on a thread of its own.
+    /// Answers on a thread of its own. The reactor sends the answer, for it may be the last that a session waits for.
     fn on_its_own<T: Wire>(
         &self,
         connection: &Arc<Connection>,
@@ -112,7 +126,8 @@ impl Core {
                 Err(error) => write_error(&mut frame, msgid, &error, shared.frame_bytes_max()),
             }
             connection.outbox.add(&frame);
-            connection.send(&shared.events);
+            connection.overtaken_is_answered();
+            shared.events.post(Event::Send { connection });
         });
     }
 }
@@ -120,7 +135,7 @@ impl Core {
 impl Reactor {
     /// Does what sessions asked of others.
     pub(super) fn do_deferred(&mut self) {
-        while let Some(Deferred { session, msgid, asked }) = self.core.deferred.pop() {
+        for Deferred { session, msgid, asked } in std::mem::take(&mut self.core.deferred) {
             match asked {
                 Asked::Cancel(cancel) => self.cancel(session, msgid, cancel),
                 Asked::Kill(kill) => self.kill(session, msgid, kill),
@@ -140,6 +155,7 @@ impl Reactor {
             Ok(reply) => self.core.reply_now(session, msgid, &reply),
             Err(error) => self.core.refuse_now(session, msgid, &error),
         }
+        session.connection.overtaken_is_answered();
         session.connection.send(&self.core.shared.events);
     }
 
@@ -165,6 +181,7 @@ impl Reactor {
                     tracing::warn!(sid = target, by = asker, "session killed");
                     self.core.stop_statement(session, Reason::Killed);
                     session.closing = true;
+                    session.connection.is_over().store(true, Ordering::Release);
                     session.waiting.clear();
                     session.waiting_bytes = 0;
                     self.core.schedule(session);
@@ -291,8 +308,8 @@ fn checkpoint(shared: &Shared) -> Result<CheckpointReply, WireError> {
     Ok(CheckpointReply { lsn: after.redo.0, pages_written: after.page_writes.saturating_sub(before) })
 }
 
-fn check(shared: &Shared) -> Result<CheckReply, WireError> {
-    let report = shared.db.check().map_err(|error| errors::of_graph(&error))?;
+fn check(shared: &Shared, stop: &AtomicBool) -> Result<CheckReply, WireError> {
+    let report = shared.db.check_until(stop).map_err(|error| errors::of_graph(&error))?;
     let problems = report.problems.into_iter().take(PROBLEMS_MAX);
     Ok(CheckReply {
         pages: report.pages.len() as u64,

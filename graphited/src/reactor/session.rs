@@ -147,7 +147,9 @@ impl Session {
 
     /// Whether everything that it was asked is answered and has left.
     pub(super) fn is_quiet(&self) -> bool {
-        self.is_free()
+        // First: an answer is in the outbox before its request is not under way any more.
+        self.connection.overtaking() == 0
+            && self.is_free()
             && self.waiting.is_empty()
             && self.connection.outbox.parked() == 0
             && self.connection.outbox.waiting_bytes() == 0

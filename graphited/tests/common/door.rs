@@ -22,6 +22,8 @@ pub struct Orders {
     pub held: usize,
     /// Operations that fail.
     pub failing: Option<Failing>,
+    /// Whether the owner's note was there when the database was closed.
+    pub noted_at_close: Option<bool>,
     /// Nothing may grow.
     pub is_full: bool,
 }
@@ -68,7 +70,12 @@ impl Disk for Door {
             self.grow()?;
         }
         let is_log = path.extension().is_some_and(|extension| extension == "wal");
-        Ok(Arc::new(DoorFile { door: self.clone(), file: RealDisk.open(path, mode)?, is_log }))
+        Ok(Arc::new(DoorFile {
+            door: self.clone(),
+            path: path.into(),
+            file: RealDisk.open(path, mode)?,
+            is_log,
+        }))
     }
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         RealDisk.create_dir(path)
@@ -93,8 +100,19 @@ impl Disk for Door {
 #[derive(Debug)]
 struct DoorFile {
     door: Door,
+    path: PathBuf,
     file: Arc<dyn DiskFile>,
     is_log: bool,
+}
+
+impl Drop for DoorFile {
+    fn drop(&mut self) {
+        // A new database has this name until it is whole.
+        if self.path.extension().is_some_and(|extension| extension == "new") {
+            let note = self.path.with_extension("wal").join("owner.pid");
+            self.door.order(|orders| orders.noted_at_close = Some(note.exists()));
+        }
+    }
 }
 
 impl DiskFile for DoorFile {
@@ -160,6 +178,12 @@ impl Behind {
         let mut client = Client::connect(&socket_of(&self.db));
         client.hello();
         client
+    }
+
+    /// Waits until it has left, for want of clients.
+    pub fn wait(self) -> Door {
+        self.served.join().unwrap().unwrap();
+        self.door
     }
 
     /// Waits until it has left, for want of clients, and starts the program on its database.
