@@ -53,6 +53,11 @@ impl StoreOptions {
         self.cache_bytes as u64 / 8 * 3
     }
 
+    /// Bytes of log that one bulk turn may write, which are reserved in the cache.
+    pub fn bulk_group_bytes_max(&self) -> u64 {
+        self.transaction_bytes_max().min(self.cache_bytes as u64 / 4)
+    }
+
     /// Bytes of new pages that a bulk turn holds.
     pub fn bulk_new_bytes_max(&self) -> u64 {
         self.cache_bytes as u64 / 8
@@ -75,7 +80,7 @@ impl Store {
             turn = self.turn()?;
         }
         let options = &self.inner.options;
-        let group_bytes = options.transaction_bytes_max().min(options.cache_bytes as u64 / 4);
+        let group_bytes = options.bulk_group_bytes_max();
         turn.bulk = Some(Bulk {
             new: VecDeque::new(),
             spilled: FxHashSet::default(),
