@@ -19,7 +19,7 @@ use crate::shared::Shared;
 use crate::{convert, errors};
 
 /// Bytes of batches that are asked for.
-const BATCH_BYTES_MIN: u64 = 2 << 20;
+const BATCH_BYTES_MIN: u64 = 3 << 20;
 const BATCH_BYTES_MAX: u64 = 12 << 20;
 
 /// What is to be done.
@@ -132,7 +132,7 @@ impl<T: Wire> WriteReply for T {
 /// sorted of the first takes about five times its bytes: that has to fit beside the cache. Longer ones are better, for
 /// each may concern all adjacency, as long as the cache can hold what they change.
 fn batch_bytes(cache_bytes: u64) -> u64 {
-    (BATCH_BYTES_MIN + cache_bytes / 16).min(BATCH_BYTES_MAX)
+    (cache_bytes / 16).clamp(BATCH_BYTES_MIN, BATCH_BYTES_MAX)
 }
 
 /// The batch to send next, and what the import made if it has ended.

@@ -182,9 +182,12 @@ fn unshared(version: &mut Arc<PageVersion>) -> &mut PageVersion {
 }
 
 impl Turn<'_> {
-    /// Bytes of page copies that a turn may hold, and of log that it may write.
+    /// Bytes of log that a turn may write; of page copies it may hold as many, unless it is a bulk turn.
     pub fn bytes_max(&self) -> u64 {
-        self.inner.transaction_bytes_max()
+        match self.bulk {
+            Some(_) => self.inner.bulk_group_bytes_max(),
+            None => self.inner.transaction_bytes_max(),
+        }
     }
 
     fn check_size(&self) -> Result<()> {

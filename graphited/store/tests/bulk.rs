@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use graphite_store::clock::SimClock;
 use graphite_store::disk::{Outcome, SimDisk};
-use graphite_store::{Error, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store};
+use graphite_store::{Error, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
 use support::{fill, open, options};
 
 /// Pages besides new ones that a turn without other changes copies: state and bitmap.
@@ -155,4 +159,26 @@ fn existing_pages_that_one_bulk_turn_changes_are_bounded() {
         }
     }
     assert!(matches!(result, Err(Error::TooLarge { .. })), "{result:?}");
+}
+
+/// What a bulk turn logs is no more than what it reserved in the cache, even where one turn alone might log more.
+#[test]
+fn a_bulk_turn_logs_no_more_than_it_reserved() {
+    let options = StoreOptions { cache_bytes: 512 << 10, wal_bytes: 4 << 20, ..options() };
+    let disk = SimDisk::new();
+    let clock = Arc::new(SimClock::default());
+    let store = Store::open(Arc::new(disk), clock, Path::new(support::PATH), options).unwrap();
+    let pages = load(&store, 40, 1);
+    let before = store.status();
+    let mut turn = store.turn_bulk().unwrap();
+    let reserved = turn.bytes_max();
+    assert!(reserved < store.transaction_bytes_max(), "else there is nothing to tell apart");
+    let full = |page: &mut graphite_store::Page| page.body_mut().fill(7);
+    // As many full pages as may be changed: more bytes than are reserved.
+    let changed = (turn.bulk_changes_max() - OWN).min(pages.len());
+    assert!((changed * PAGE_BYTES) as u64 > reserved);
+    pages[..changed].iter().for_each(|&page| full(turn.page_mut(page).unwrap()));
+    let result = turn.commit();
+    assert!(matches!(result, Err(Error::TooLarge { max, .. }) if max == reserved), "{result:?}");
+    assert_eq!(store.status().applied, before.applied, "nothing of it is kept");
 }

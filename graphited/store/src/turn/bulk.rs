@@ -23,7 +23,7 @@ use super::{Copy, Turn, unshared};
 use crate::cache::Reservation;
 use crate::checkpoint::Pace;
 use crate::page::{PAGE_BYTES, PageNo};
-use crate::store::{Store, StoreOptions};
+use crate::store::{Inner, Store, StoreOptions};
 use crate::sync::Ordering;
 use crate::{Error, Result};
 
@@ -61,6 +61,13 @@ impl StoreOptions {
     }
 }
 
+impl Inner {
+    /// Bytes of log that one bulk turn may write, which are reserved in the cache.
+    pub(crate) fn bulk_group_bytes_max(&self) -> u64 {
+        self.transaction_bytes_max().min(self.options.cache_bytes as u64 / 4)
+    }
+}
+
 impl Store {
     /// A turn whose new pages go straight to the file instead of into the log: for large loads.
     ///
@@ -76,8 +83,7 @@ impl Store {
             self.inner.checkpoint(Pace::Fast)?;
             turn = self.turn()?;
         }
-        let options = &self.inner.options;
-        let group_bytes = self.inner.transaction_bytes_max().min(options.cache_bytes as u64 / 4);
+        let group_bytes = self.inner.bulk_group_bytes_max();
         turn.bulk = Some(Bulk {
             new: VecDeque::new(),
             spilled: FxHashSet::default(),
