@@ -105,6 +105,9 @@ impl DiskFile for File {
     fn links(&self) -> io::Result<u64> {
         self.file.links()
     }
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }
 
 #[test]
