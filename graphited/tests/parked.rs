@@ -153,7 +153,8 @@ fn parked_replies_are_bounded_by_bytes() {
     for msgid in sent {
         client.answer::<Run>(msgid).unwrap();
     }
-    assert_eq!(row(&mut observer, id).outbox_bytes, 0);
+    // The client may have the last answer before its sender has counted it.
+    until(|| row(&mut observer, id).outbox_bytes == 0);
 }
 
 #[test]

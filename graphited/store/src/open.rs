@@ -2,6 +2,9 @@
 //!
 //! A database is made under the name `PATH.new`, complete and synced, and then renamed: so `PATH` is either no file
 //! or a whole database. Its lock is on the inode and survives the rename.
+//!
+//! Between a look at a name and the lock, another process may give the name to another file or to none. So after the
+//! lock it is looked again whether the name is still that of the file that is locked; if not, all begins anew.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -29,6 +32,8 @@ use crate::{Error, Result};
 
 /// Least bytes of a log segment.
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+/// How often a database is looked for that others keep replacing.
+const ATTEMPTS_MAX: u32 = 100;
 /// The first bitmap's place; superblock copies and it are the first pages of every database.
 const FIRST_BITMAP: PageNo = PageNo(2);
 
@@ -61,12 +66,7 @@ impl Store {
         path: &Path,
         options: StoreOptions,
     ) -> Result<Store> {
-        let exists = disk.exists(path).map_err(|e| Error::io("open", path, &e))?;
-        let file = if exists || !options.create {
-            open_and_lock(&*disk, path)?
-        } else {
-            create(&disk, path, &options)?
-        };
+        let file = own(&disk, path, &options)?;
         let superblock = Superblock::read(&*file, path)?;
         let segments = Segments::new(
             disk.clone(),
@@ -91,16 +91,36 @@ impl Store {
     }
 }
 
-fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
+/// Opens or makes the database and locks it.
+fn own(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<Arc<dyn DiskFile>> {
+    for _ in 0..ATTEMPTS_MAX {
+        let exists = disk.exists(path).map_err(|e| Error::io("open", path, &e))?;
+        if !exists && !options.create {
+            return Err(Error::io("open", path, &ErrorKind::NotFound.into()));
+        }
+        let file = if exists { open_and_lock(&**disk, path)? } else { create(disk, path, options)? };
+        if let Some(file) = file {
+            return Ok(file);
+        }
+    }
+    // Whoever keeps replacing it is at work on it.
+    Err(Error::InUse { path: path.into(), pid: None })
+}
+
+/// `None` if there is another file by now, or none.
+fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
     let io = |e: std::io::Error| Error::io("open", path, &e);
-    let file = disk.open(path, OpenMode::Existing).map_err(io)?;
+    let file = match disk.open(path, OpenMode::Existing) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(io)?,
+    };
     if file.links().map_err(io)? > 1 {
         return Err(Error::HardLinked { path: path.into() });
     }
     if !file.try_lock().map_err(io)? {
         return Err(Error::InUse { path: path.into(), pid: None });
     }
-    Ok(file)
+    Ok(file.is_at(path).map_err(io)?.then_some(file))
 }
 
 fn build(
@@ -163,23 +183,30 @@ fn random_id() -> DatabaseId {
     DatabaseId(RandomState::new().build_hasher().finish().max(1))
 }
 
-/// Makes a database and leaves it locked.
-fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<Arc<dyn DiskFile>> {
+/// Makes a database and leaves it locked; `None` if another process was faster.
+fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<Option<Arc<dyn DiskFile>>> {
     let unfinished = beside(path, ".new");
     let io = |e: std::io::Error| Error::io("create", path, &e);
     let file = match disk.open(&unfinished, OpenMode::CreateNew) {
         // Left behind by a crash, or at work in another process: its lock tells.
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => disk.open(&unfinished, OpenMode::Existing),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => match disk.open(&unfinished, OpenMode::Existing) {
+            // It was at work, and has given its file the name.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other,
+        },
         other => other,
     }
     .map_err(io)?;
     if !file.try_lock().map_err(io)? {
         return Err(Error::InUse { path: path.into(), pid: None });
     }
+    if !file.is_at(&unfinished).map_err(io)? {
+        return Ok(None);
+    }
     if disk.exists(path).map_err(io)? {
-        // Another process was faster, between our look and our lock.
-        drop(file);
-        return open_and_lock(&**disk, path);
+        // Another process was faster, between our look and our lock. This file is ours alone, and nobody needs it.
+        disk.remove(&unfinished).map_err(io)?;
+        return Ok(None);
     }
     file.set_len(0).map_err(io)?;
     match fill(disk, &*file, path, options) {
@@ -198,7 +225,7 @@ fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<A
     sync_dir()?;
     disk.rename(&unfinished, path).map_err(io)?;
     sync_dir()?;
-    Ok(file)
+    Ok(Some(file))
 }
 
 fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreOptions) -> Result<()> {

@@ -143,6 +143,9 @@ impl DiskFile for DoorFile {
     fn links(&self) -> io::Result<u64> {
         self.file.links()
     }
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }
 
 /// A daemon in this process, behind a door.

@@ -69,6 +69,8 @@ pub trait DiskFile: Send + Sync + Debug {
     fn try_lock(&self) -> io::Result<bool>;
     /// Number of names (hard links) that the file has.
     fn links(&self) -> io::Result<u64>;
+    /// Whether `path` names this very file, and not another one that took its place, or none.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 mod real;

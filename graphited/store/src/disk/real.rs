@@ -148,6 +148,15 @@ impl DiskFile for RealFile {
     fn links(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.nlink())
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match fs::metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The directory of a bare file name is the empty path, which the kernel does not know.

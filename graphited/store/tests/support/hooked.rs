@@ -104,4 +104,7 @@ impl DiskFile for File {
     fn links(&self) -> io::Result<u64> {
         self.file.links()
     }
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }

@@ -107,6 +107,11 @@ impl DiskFile for SimFile {
         let named = life.state.names.files().any(|(_, inode)| inode == self.inode);
         Ok(life.state.inode(self.inode).links.unwrap_or(u64::from(named)))
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let life = self.alive()?;
+        Ok(life.state.names.files().any(|(name, inode)| inode == self.inode && *name == *path))
+    }
 }
 
 impl Drop for SimFile {
