@@ -6,9 +6,15 @@
 
 mod support;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use graphite_store::clock::SimClock;
 use graphite_store::disk::{Outcome, SimDisk};
-use graphite_store::{Error, Store};
-use support::{Run, commit, open, options, run, verify, verify_ownership};
+use graphite_store::{Error, PAGE_BYTES, Store, StoreOptions};
+use support::watched::WatchedDisk;
+use support::{Model, PATH, Run, commit, open, options, run, verify, verify_ownership};
 
 /// Opens what a crash left; checks it; commits on; returns the commit that was found and the disk's next state.
 fn survive(run: &Run, disk: &SimDisk, acknowledged: u64, what: &str) -> (u64, Store) {
@@ -82,14 +88,8 @@ fn what_is_committed_after_a_kill_survives_a_power_cut() {
         }
         let what = format!("kill after operation {op}, then six commits");
         let (found, store) = survive(&run, &disk, run.acknowledged(op), &what);
-        let mut models = run.models[..=found as usize].to_vec();
-        for k in found + 1..=found + 6 {
-            let (lsn, model) = commit(&store, &models[k as usize - 1], k).unwrap();
-            store.wait_visible(lsn).unwrap();
-            models.push(model);
-        }
+        let next = go_on(&run, &store, found, 6);
         drop(store);
-        let next = Run { disk: disk.clone(), models, acknowledged_at: Vec::new() };
         for outcome in [Outcome::LoseAll, Outcome::Random(op)] {
             survive(
                 &next,
@@ -101,6 +101,82 @@ fn what_is_committed_after_a_kill_survives_a_power_cut() {
         }
     }
     assert!(states > 250, "only {states} states");
+}
+
+/// Commits, some bulk, at every write of a checkpoint to the file, between its superblock copies too; then a crash at
+/// every operation of all that, commits in the next life, and another crash.
+#[test]
+fn crashes_while_turns_go_on_inside_a_checkpoint() {
+    let disk = SimDisk::new();
+    disk.keep_history();
+    let watched = WatchedDisk::new(disk.clone());
+    // Room for all: a turn that wanted a checkpoint would wait for the one that it is in.
+    let options = StoreOptions { cache_bytes: 8 << 20, wal_bytes: 4 << 20, ..options() };
+    let clock = Arc::new(SimClock::default());
+    let store = Store::open(Arc::new(watched.clone()), clock, Path::new(PATH), options).unwrap();
+    let run = Run { disk: disk.clone(), models: vec![Model::default()], acknowledged_at: vec![disk.ops()] };
+    let run = Arc::new(Mutex::new(run));
+    let next = {
+        let (run, store) = (Arc::clone(&run), store.clone());
+        move |k: u64| {
+            let mut run = run.lock().unwrap();
+            let (lsn, model) = commit(&store, run.models.last().unwrap(), k).unwrap();
+            store.wait_visible(lsn).unwrap();
+            run.models.push(model);
+            let at = run.disk.ops();
+            run.acknowledged_at.push(at);
+        }
+    };
+    let mut inside = 0;
+    for _ in 0..4 {
+        let first = run.lock().unwrap().models.len() as u64;
+        (first..first + 10).for_each(&next);
+        let (busy, commit_next, models) = (AtomicBool::new(false), next.clone(), Arc::clone(&run));
+        watched.watch(move |path, offset| {
+            let k = models.try_lock().map_or(0, |run| run.models.len() as u64);
+            // A bulk turn syncs the file, and the writing of the superblock is one sync with its write.
+            let bulk_waits = k % 11 == 7 && offset < 2 * PAGE_BYTES as u64;
+            let log = path.extension().is_some_and(|e| e == "wal");
+            if !log && !bulk_waits && !busy.swap(true, Ordering::SeqCst) {
+                commit_next(k);
+                busy.store(false, Ordering::SeqCst);
+            }
+        });
+        let before = run.lock().unwrap().models.len();
+        store.checkpoint().unwrap();
+        watched.look_away();
+        inside += run.lock().unwrap().models.len() - before;
+    }
+    assert!(inside > 20, "only {inside} commits inside checkpoints");
+    drop((next, store));
+    let run = Arc::into_inner(run).unwrap().into_inner().unwrap();
+    let mut states = 0;
+    for op in run.acknowledged_at[0]..run.disk.ops() {
+        for (life, outcome) in
+            [Outcome::LoseAll, Outcome::KeepAll, Outcome::Random(op)].into_iter().enumerate()
+        {
+            let what = format!("power cut after operation {op}, {outcome:?}");
+            let disk = run.disk.after_op(op).unwrap().power_cut(outcome);
+            let (found, store) = survive(&run, &disk, run.acknowledged(op), &what);
+            let last = go_on(&run, &store, found, 3 * life as u64);
+            drop(store);
+            let what = format!("{what}, then commits and another");
+            survive(&last, &disk.power_cut(Outcome::LoseAll), found + 3 * life as u64, &what);
+            states += 1;
+        }
+    }
+    assert!(states > 500, "only {states} states");
+}
+
+/// Makes so many more commits durable after commit `found`.
+fn go_on(run: &Run, store: &Store, found: u64, commits: u64) -> Run {
+    let mut models = run.models[..=found as usize].to_vec();
+    for k in found + 1..=found + commits {
+        let (lsn, model) = commit(store, &models[k as usize - 1], k).unwrap();
+        store.wait_visible(lsn).unwrap();
+        models.push(model);
+    }
+    Run { disk: run.disk.clone(), models, acknowledged_at: Vec::new() }
 }
 
 fn exists(disk: &SimDisk) -> bool {

@@ -7,10 +7,11 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, SystemTime};
 
-use graphite_store::clock::SimClock;
+use graphite_store::clock::{Clock, SimClock};
 use graphite_store::disk::{Disk, Fault, OpKind, Outcome, SimDisk};
 use graphite_store::{Error, Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
 use support::{COUNTER, PATH, open, options};
@@ -200,12 +201,30 @@ fn a_recycled_log_behind_a_bad_newest_superblock_is_refused() {
     );
 }
 
+/// Tells when it is asked for the time: so a checkpoint begins.
+#[derive(Debug)]
+struct TellingClock(mpsc::Sender<()>);
+
+impl Clock for TellingClock {
+    fn now(&self) -> Duration {
+        // Nobody listens any more once the test is past that.
+        let _ = self.0.send(());
+        Duration::ZERO
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+}
+
 #[test]
 fn a_redo_point_between_a_deltas_making_and_its_append_costs_nothing() {
     // A turn holds the applier, so a redo point cannot come between; the test shows that a checkpoint started during
     // a turn waits, and that the change after it is logged so that recovery needs nothing from before.
     let disk = SimDisk::new();
-    let store = open(&disk).unwrap();
+    let (began, beginnings) = mpsc::channel();
+    let clock = Arc::new(TellingClock(began));
+    let store = Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options()).unwrap();
     let mut turn = store.turn().unwrap();
     let page = turn.allocate(PageKind::Record).unwrap();
     let lsn = turn.commit().unwrap();
@@ -213,10 +232,12 @@ fn a_redo_point_between_a_deltas_making_and_its_append_costs_nothing() {
     let before = store.status().redo;
     let mut turn = store.turn().unwrap();
     turn.page_mut(page).unwrap().body_mut()[0] = 1;
+    assert!(beginnings.try_recv().is_err(), "no checkpoint yet");
     let checkpointer = std::thread::spawn({
         let store = store.clone();
         move || store.checkpoint().unwrap()
     });
+    beginnings.recv().unwrap();
     let lsn = turn.commit().unwrap();
     checkpointer.join().unwrap();
     assert!(before < lsn && store.status().redo >= lsn, "the redo point came after the turn");
