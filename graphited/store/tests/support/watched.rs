@@ -100,4 +100,7 @@ impl DiskFile for WatchedFile {
     fn links(&self) -> io::Result<u64> {
         self.file.links()
     }
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
 }
