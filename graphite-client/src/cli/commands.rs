@@ -195,6 +195,13 @@ fn status_lines(status: &StatusReply) -> Vec<(&'static str, String)> {
         ),
         ("statements", number(status.statements)),
     ];
+    lines.extend(warnings(status));
+    lines
+}
+
+/// What nobody should overlook.
+fn warnings(status: &StatusReply) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     if status.durability == Durability::Off {
         lines.push(("DURABILITY", "OFF: a power cut or a crash of the system loses commits".to_owned()));
     }

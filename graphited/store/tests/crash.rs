@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use graphite_store::clock::SimClock;
 use graphite_store::disk::{Outcome, SimDisk};
 use graphite_store::{Error, PAGE_BYTES, Store, StoreOptions};
-use support::watched::WatchedDisk;
+use support::hooked::{Doing, HookedDisk, is_log};
 use support::{Model, PATH, Run, commit, open, options, run, verify, verify_ownership};
 
 /// Opens what a crash left; checks it; commits on; returns the commit that was found and the disk's next state.
@@ -109,7 +109,7 @@ fn what_is_committed_after_a_kill_survives_a_power_cut() {
 fn crashes_while_turns_go_on_inside_a_checkpoint() {
     let disk = SimDisk::new();
     disk.keep_history();
-    let watched = WatchedDisk::new(disk.clone());
+    let watched = HookedDisk::new(disk.clone());
     // Room for all: a turn that wanted a checkpoint would wait for the one that it is in.
     let options = StoreOptions { cache_bytes: 8 << 20, wal_bytes: 4 << 20, ..options() };
     let clock = Arc::new(SimClock::default());
@@ -132,19 +132,20 @@ fn crashes_while_turns_go_on_inside_a_checkpoint() {
         let first = run.lock().unwrap().models.len() as u64;
         (first..first + 10).for_each(&next);
         let (busy, commit_next, models) = (AtomicBool::new(false), next.clone(), Arc::clone(&run));
-        watched.watch(move |path, offset| {
+        watched.ask(move |path, doing| {
+            let Doing::Write(offset) = doing else { return Ok(()) };
             let k = models.try_lock().map_or(0, |run| run.models.len() as u64);
             // A bulk turn syncs the file, and the writing of the superblock is one sync with its write.
             let bulk_waits = k % 11 == 7 && offset < 2 * PAGE_BYTES as u64;
-            let log = path.extension().is_some_and(|e| e == "wal");
-            if !log && !bulk_waits && !busy.swap(true, Ordering::SeqCst) {
+            if !is_log(path) && !bulk_waits && !busy.swap(true, Ordering::SeqCst) {
                 commit_next(k);
                 busy.store(false, Ordering::SeqCst);
             }
+            Ok(())
         });
         let before = run.lock().unwrap().models.len();
         store.checkpoint().unwrap();
-        watched.look_away();
+        watched.ask_nobody();
         inside += run.lock().unwrap().models.len() - before;
     }
     assert!(inside > 20, "only {inside} commits inside checkpoints");

@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use graphite_store::clock::SimClock;
+use graphite_store::disk::SimDisk;
 use graphite_store::{Error, PageKind, PageWriter, Store};
 use support::hooked::{Doing, HookedDisk, is_log};
 use support::{PATH, options};
@@ -33,13 +34,14 @@ type Shared = Arc<(Mutex<Seen>, Condvar)>;
 
 /// One sync fails, and only the one who asked for it is told.
 fn told_once(seen: Shared) -> HookedDisk {
-    HookedDisk::new(move |path, doing| {
+    let disk = HookedDisk::new(SimDisk::new());
+    disk.ask(move |path, doing| {
         if is_log(path) {
             return Ok(());
         }
         let (lock, changed) = &*seen;
         let mut seen = lock.lock().unwrap();
-        if doing == Doing::Write {
+        if matches!(doing, Doing::Write(_)) {
             seen.writes_after += u32::from(seen.failed);
         } else if seen.armed {
             seen.syncs += 1;
@@ -51,7 +53,8 @@ fn told_once(seen: Shared) -> HookedDisk {
             drop(changed.wait_timeout_while(seen, HEAD_START, |seen| !seen.failed).unwrap());
         }
         Ok(())
-    })
+    });
+    disk
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn a_real_disk_keeps_what_was_committed() {
 fn a_commit_during_anothers_flush_is_synced_too() {
     let gate: Arc<(Mutex<Gate>, Condvar)> = Arc::default();
     let hook = gate.clone();
-    let disk = HookedDisk::new(move |path, doing| {
+    let disk = HookedDisk::new(SimDisk::new());
+    disk.ask(move |path, doing| {
         if doing == Doing::Sync && is_log(path) {
             let (lock, changed) = &*hook;
             let mut gate = lock.lock().unwrap();

@@ -1,9 +1,10 @@
-//! A disk that asks before each write and sync, so that a test can hold one, or have it fail.
+//! A simulated disk that asks a test before each write and sync, so that one can be held, or fail, or something else
+//! happen in the midst of it.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use graphite_store::disk::{Disk, DiskFile, OpenMode, SimDisk};
 
@@ -15,7 +16,8 @@ pub fn is_log(path: &Path) -> bool {
 /// What is about to be done to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    Write,
+    /// At this offset.
+    Write(u64),
     Sync,
 }
 
@@ -25,12 +27,27 @@ type Hook = Arc<dyn Fn(&Path, Doing) -> io::Result<()> + Send + Sync>;
 #[derive(Clone)]
 pub struct HookedDisk {
     disk: SimDisk,
-    hook: Hook,
+    hook: Arc<Mutex<Option<Hook>>>,
 }
 
 impl HookedDisk {
-    pub fn new(hook: impl Fn(&Path, Doing) -> io::Result<()> + Send + Sync + 'static) -> HookedDisk {
-        HookedDisk { disk: SimDisk::new(), hook: Arc::new(hook) }
+    pub fn new(disk: SimDisk) -> HookedDisk {
+        HookedDisk { disk, hook: Arc::default() }
+    }
+
+    /// From now on `hook` is asked, of what it does itself as well.
+    pub fn ask(&self, hook: impl Fn(&Path, Doing) -> io::Result<()> + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    /// From now on nobody is asked.
+    pub fn ask_nobody(&self) {
+        *self.hook.lock().unwrap() = None;
+    }
+
+    fn about(&self, path: &Path, doing: Doing) -> io::Result<()> {
+        let hook = self.hook.lock().unwrap().clone();
+        hook.map_or(Ok(()), |hook| hook(path, doing))
     }
 }
 
@@ -43,7 +60,7 @@ impl fmt::Debug for HookedDisk {
 impl Disk for HookedDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(File { file, path: path.to_owned(), hook: self.hook.clone() }))
+        Ok(Arc::new(File { file, path: path.to_owned(), disk: self.clone() }))
     }
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.disk.create_dir(path)
@@ -68,7 +85,7 @@ impl Disk for HookedDisk {
 struct File {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
-    hook: Hook,
+    disk: HookedDisk,
 }
 
 impl fmt::Debug for File {
@@ -82,11 +99,11 @@ impl DiskFile for File {
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        (self.hook)(&self.path, Doing::Write)?;
+        self.disk.about(&self.path, Doing::Write(offset))?;
         self.file.write_at(bytes, offset)
     }
     fn sync(&self) -> io::Result<()> {
-        (self.hook)(&self.path, Doing::Sync)?;
+        self.disk.about(&self.path, Doing::Sync)?;
         self.file.sync()
     }
     fn len(&self) -> io::Result<u64> {

@@ -4,8 +4,6 @@
 //! what recovery finds tells by itself which commit it stands at, and everything else must fit that.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part")]
 
-pub mod watched;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
