@@ -1,17 +1,32 @@
 //! What is done to single nodes and edges: each a plan of one or two steps.
+//!
+//! Ids and values are parameters of these plans. So the bytes of a plan are the same each time, and the daemon finds
+//! it ready.
 
-use graphite_protocol::{Direction, Edge, Node, Path, Plan, Step, Value};
+use graphite_protocol::{Direction, Edge, EntityRef, Node, Operand, Pairs, Path, Plan, Step, Value};
 
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::ids::{EdgeId, Entity, NodeId};
 use crate::lookup::Kind;
-use crate::props::Props;
+use crate::props::{Params, Props};
 use crate::rows::Row;
 use crate::traversal::Traversal;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// Name of the parameter for the one node or edge that a plan begins with.
+const ID: &str = "id";
+
+fn parameter(name: &str) -> EntityRef {
+    EntityRef::Param(name.to_owned())
+}
+
+/// A walk that begins at a node, and its parameters.
+fn at_node(id: NodeId) -> (Traversal, Params) {
+    (Traversal::required_node(parameter(ID)), Params::from([(ID, id)]))
 }
 
 fn first(row: Row) -> Result<Value> {
@@ -28,12 +43,18 @@ fn count(value: &Value) -> Option<u64> {
 
 impl Client {
     /// The one value that a plan must answer.
-    fn one<T>(&mut self, plan: impl Into<Plan>, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T> {
-        expected(what, self.value(plan, ())?.as_ref().and_then(read))
+    fn one<T>(
+        &mut self,
+        plan: impl Into<Plan>,
+        params: Params,
+        what: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T> {
+        expected(what, self.value(plan, params)?.as_ref().and_then(read))
     }
 
-    fn node_ids(&mut self, traversal: Traversal) -> Result<Vec<NodeId>> {
-        self.rows(traversal.ids(), ())?
+    fn node_ids(&mut self, traversal: Traversal, params: Params) -> Result<Vec<NodeId>> {
+        self.rows(traversal.ids(), params)?
             .map(|row| expected("a node's id", NodeId::from_value(&first(row?)?)))
             .collect()
     }
@@ -48,8 +69,10 @@ impl Client {
         properties: impl Into<Props>,
     ) -> Result<NodeId> {
         let labels = labels.into_iter().map(Into::into).collect();
-        let step = Step::CreateNode { labels, properties: properties.into().into_operands() };
-        self.one(Traversal::from_step(step).ids(), "a node's id", NodeId::from_value)
+        let mut params = Params::new();
+        let properties = properties.into().into_params(&mut params);
+        let step = Step::CreateNode { labels, properties };
+        self.one(Traversal::from_step(step).ids(), params, "a node's id", NodeId::from_value)
     }
 
     /// Creates an edge from `start` to `end`.
@@ -63,13 +86,11 @@ impl Client {
         edge_type: impl Into<String>,
         properties: impl Into<Props>,
     ) -> Result<EdgeId> {
-        let step = Step::CreateEdge {
-            start: start.into(),
-            end: end.into(),
-            edge_type: edge_type.into(),
-            properties: properties.into().into_operands(),
-        };
-        self.one(Traversal::from_step(step).ids(), "an edge's id", EdgeId::from_value)
+        let mut params = Params::from([("start", start), ("end", end)]);
+        let properties = properties.into().into_params(&mut params);
+        let (start, end) = (parameter("start"), parameter("end"));
+        let step = Step::CreateEdge { start, end, edge_type: edge_type.into(), properties };
+        self.one(Traversal::from_step(step).ids(), params, "an edge's id", EdgeId::from_value)
     }
 
     /// A node with its labels and properties; `None` if it does not exist.
@@ -96,13 +117,20 @@ impl Client {
         }
     }
 
-    fn change(&mut self, entity: impl Into<Entity>, with: impl FnOnce(Traversal) -> Traversal) -> Result<()> {
-        let source = match entity.into() {
-            Entity::Node(id) => Traversal::required_node(id),
-            Entity::Edge(id) => Traversal::required_edge(id),
+    /// Does something to one node or edge; the properties are for `with` as parameters.
+    fn change(
+        &mut self,
+        entity: impl Into<Entity>,
+        properties: Props,
+        with: impl FnOnce(Traversal, Pairs<Operand>) -> Traversal,
+    ) -> Result<()> {
+        let (source, mut params) = match entity.into() {
+            Entity::Node(id) => at_node(id),
+            Entity::Edge(id) => (Traversal::required_edge(parameter(ID)), Params::from([(ID, id)])),
         };
+        let properties = properties.into_params(&mut params);
         // The answer is counted, or empty after `delete`, for nobody looks at the entity.
-        self.run(with(source), ()).map(|_| ())
+        self.run(with(source, properties), params).map(|_| ())
     }
 
     /// Sets properties of a node or edge, and leaves others as they are; nil removes.
@@ -110,7 +138,7 @@ impl Client {
     /// # Errors
     /// `node-not-found` or `edge-not-found`, and as [`Client::create_node`].
     pub fn set_properties(&mut self, entity: impl Into<Entity>, properties: impl Into<Props>) -> Result<()> {
-        self.change(entity, |it| it.set(properties).count())
+        self.change(entity, properties.into(), |it, properties| it.step(Step::Set { properties }).count())
     }
 
     /// Sets properties of a node or edge, and removes all others.
@@ -122,7 +150,7 @@ impl Client {
         entity: impl Into<Entity>,
         properties: impl Into<Props>,
     ) -> Result<()> {
-        self.change(entity, |it| it.replace(properties).count())
+        self.change(entity, properties.into(), |it, properties| it.step(Step::Replace { properties }).count())
     }
 
     /// Removes properties of a node or edge; those that it does not have are no error.
@@ -131,7 +159,7 @@ impl Client {
     /// As [`Client::set_properties`].
     pub fn remove_properties(&mut self, entity: impl Into<Entity>, keys: &[&str]) -> Result<()> {
         let nils: Props = keys.iter().map(|&key| (key, Value::Nil)).collect();
-        self.change(entity, |it| it.set(nils).count())
+        self.set_properties(entity, nils)
     }
 
     /// Gives a node these labels too.
@@ -139,7 +167,7 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn add_labels(&mut self, id: NodeId, labels: &[&str]) -> Result<()> {
-        self.change(id, |it| it.add_labels(names(labels)).count())
+        self.change(id, Props::new(), |it, _| it.add_labels(names(labels)).count())
     }
 
     /// Takes these labels from a node, if it has them.
@@ -147,7 +175,7 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn remove_labels(&mut self, id: NodeId, labels: &[&str]) -> Result<()> {
-        self.change(id, |it| it.remove_labels(names(labels)).count())
+        self.change(id, Props::new(), |it, _| it.remove_labels(names(labels)).count())
     }
 
     /// Deletes a node; with `detach`, together with its edges.
@@ -155,7 +183,7 @@ impl Client {
     /// # Errors
     /// `node-not-found`; `node-has-edges` without `detach`; others of the daemon or the connection.
     pub fn delete_node(&mut self, id: NodeId, detach: bool) -> Result<()> {
-        self.change(id, |it| it.delete(detach))
+        self.change(id, Props::new(), |it, _| it.delete(detach))
     }
 
     /// Deletes an edge.
@@ -163,7 +191,7 @@ impl Client {
     /// # Errors
     /// `edge-not-found`, and others of the daemon or the connection.
     pub fn delete_edge(&mut self, id: EdgeId) -> Result<()> {
-        self.change(id, |it| it.delete(false))
+        self.change(id, Props::new(), |it, _| it.delete(false))
     }
 
     /// How many edges a node has. No types means all.
@@ -171,7 +199,8 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn degree(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<u64> {
-        let answer = self.run(Traversal::required_node(id).degree(direction, names(types)), ())?;
+        let (node, params) = at_node(id);
+        let answer = self.run(node.degree(direction, names(types)), params)?;
         let degree = answer.rows.first().and_then(|row| row.last()).and_then(count);
         expected("a degree", degree)
     }
@@ -181,7 +210,8 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn neighbors(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<Vec<NodeId>> {
-        self.node_ids(Traversal::required_node(id).expand(direction, names(types)))
+        let (node, params) = at_node(id);
+        self.node_ids(node.expand(direction, names(types)), params)
     }
 
     /// The edges of a node, with their properties. No types means all.
@@ -189,8 +219,8 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn edges(&mut self, id: NodeId, direction: Direction, types: &[&str]) -> Result<Vec<Edge>> {
-        let traversal = Traversal::required_node(id).expand_edges(direction, names(types));
-        self.rows(traversal, ())?
+        let (node, params) = at_node(id);
+        self.rows(node.expand_edges(direction, names(types)), params)?
             .map(|row| match first(row?)? {
                 Value::Edge(edge) => Ok(*edge),
                 other => Err(Error::protocol(format!("an edge was expected, not {}", other.kind_name()))),
@@ -209,7 +239,8 @@ impl Client {
         types: &[&str],
         hops: u32,
     ) -> Result<Vec<NodeId>> {
-        self.node_ids(Traversal::required_node(id).khop(direction, names(types), 1, hops))
+        let (node, params) = at_node(id);
+        self.node_ids(node.khop(direction, names(types), 1, hops), params)
     }
 
     /// How many distinct nodes are 1 to `hops` hops away. No types means all.
@@ -217,8 +248,8 @@ impl Client {
     /// # Errors
     /// `node-not-found`, and others of the daemon or the connection.
     pub fn khop_count(&mut self, id: NodeId, direction: Direction, types: &[&str], hops: u32) -> Result<u64> {
-        let traversal = Traversal::required_node(id).khop(direction, names(types), 1, hops);
-        self.one(traversal.count(), "a count", count)
+        let (node, params) = at_node(id);
+        self.one(node.khop(direction, names(types), 1, hops).count(), params, "a count", count)
     }
 
     /// A path with the fewest edges; `None` if there is none. No types means all, no `max_hops` any length.
@@ -233,9 +264,10 @@ impl Client {
         types: &[&str],
         max_hops: Option<u32>,
     ) -> Result<Option<Path>> {
-        let types = names(types);
-        let step = Step::ShortestPath { from: from.into(), to: to.into(), direction, types, max_hops };
-        match self.value(Traversal::from_step(step), ())? {
+        let params = [("from", from), ("to", to)];
+        let (from, to) = (parameter("from"), parameter("to"));
+        let step = Step::ShortestPath { from, to, direction, types: names(types), max_hops };
+        match self.value(Traversal::from_step(step), params)? {
             None => Ok(None),
             Some(Value::Path(path)) => Ok(Some(*path)),
             Some(other) => Err(Error::protocol(format!("a path was expected, not {}", other.kind_name()))),

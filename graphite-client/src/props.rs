@@ -36,6 +36,17 @@ impl Props {
         Pairs(self.0)
     }
 
+    /// As operands of a step that stand for parameters, whose values are added to `params`. A parameter is called as
+    /// the property with a dot before it, so that it is never taken for one that a step has besides.
+    pub(crate) fn into_params(self, params: &mut Params) -> Pairs<Operand> {
+        let parameter = |(name, value): (String, Value)| {
+            let of = format!(".{name}");
+            params.0.push((of.clone(), value));
+            (name, Operand::Param(of))
+        };
+        Pairs(self.0.into_iter().map(parameter).collect())
+    }
+
     pub(crate) fn into_operands(self) -> Pairs<Operand> {
         Pairs(self.0.into_iter().map(|(name, value)| (name, Operand::Value(value))).collect())
     }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// An empty buffer past this gives its memory back.
@@ -64,6 +64,8 @@ pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     /// Bytes that wait, in order or held: for a look without the lock.
     waiting: AtomicUsize,
+    /// Whether there are bytes that may leave, and nobody is sending them at this moment.
+    has_to_send: AtomicBool,
     /// Parked replies and those behind them.
     parked: AtomicUsize,
 }
@@ -77,6 +79,13 @@ impl Outbox {
     fn publish(&self, queue: &Queue) {
         self.waiting.store(queue.bytes.len() - queue.sent + queue.held_bytes, Ordering::Release);
         self.parked.store(queue.slots.len(), Ordering::Release);
+        self.has_to_send.store(queue.sent < queue.bytes.len(), Ordering::Release);
+    }
+
+    /// Whether there is something to send that nobody is sending right now. Whoever asked it instead of sending at once
+    /// does not wait for one who is in the middle of it.
+    pub(crate) fn has_to_send(&self) -> bool {
+        self.has_to_send.load(Ordering::Acquire)
     }
 
     /// Bytes that wait for the client.
@@ -160,6 +169,7 @@ impl Outbox {
     /// Sends what the socket takes.
     pub(crate) fn send(&self, mut socket: impl Write) -> Sent {
         let mut queue = self.lock();
+        self.has_to_send.store(false, Ordering::Release);
         let result = queue.send(&mut socket);
         self.publish(&queue);
         result

@@ -329,7 +329,7 @@ impl Core {
             // It goes when the last reply has left; likewise.
             session.connection.await_visible();
         }
-        if session.connection.outbox.waiting_bytes() > 0 {
+        if session.connection.outbox.has_to_send() {
             session.connection.send(&self.shared.events);
         }
         if !session.is_free() {

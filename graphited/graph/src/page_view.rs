@@ -338,6 +338,8 @@ impl<R: PageReader> View for PageView<R> {
         types: Option<&[TypeId]>,
         mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
+        // Each node's edges are in a page of their own, mostly.
+        self.reader.expect(from.len())?;
         let mut expander = self.expander();
         for (index, &slot) in from.iter().enumerate() {
             let flow = expander.expand(slot, direction, types, |node, edge| visit(index, node, edge))?;

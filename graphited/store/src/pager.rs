@@ -31,6 +31,17 @@ pub trait PageReader {
     /// What the disk says, or [`Error::CorruptPage`].
     fn page(&self, number: PageNo) -> Result<Self::Ref<'_>>;
 
+    /// About so many pages will be asked for next. A reader that may not show as many says so at once, so that little
+    /// is done in vain.
+    ///
+    /// # Errors
+    /// [`Error::NotCached`](crate::Error::NotCached).
+    #[inline]
+    fn expect(&self, pages: usize) -> Result<()> {
+        let _ = pages;
+        Ok(())
+    }
+
     /// The page `number`, which has to be of `kind`.
     ///
     /// # Errors

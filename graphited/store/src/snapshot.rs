@@ -32,7 +32,8 @@ impl Snapshot {
     }
 
     /// With `Some(pages)`, from now on only pages that are in memory are shown, and only that many: the next one is
-    /// [`Error::NotCached`]. For a thread that must not wait for a disk. `None` lifts the limit.
+    /// [`Error::NotCached`], and so is [`PageReader::expect`] for more than are left. For a thread that must not wait
+    /// for a disk. `None` lifts the limit.
     pub fn limit_to_cache(&self, pages: Option<u32>) {
         self.budget.set(pages);
     }
@@ -88,6 +89,14 @@ impl PageReader for Snapshot {
             Some(left) => self.newest_within(number, left)?,
         };
         if newest.version().lsn <= self.registered.lsn { Ok(newest) } else { self.older(&newest) }
+    }
+
+    #[inline]
+    fn expect(&self, pages: usize) -> Result<()> {
+        match self.budget.get() {
+            Some(left) if pages > left as usize => Err(Error::NotCached),
+            _ => Ok(()),
+        }
     }
 }
 

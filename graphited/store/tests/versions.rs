@@ -180,7 +180,10 @@ fn a_reader_that_must_not_wait_is_told_what_is_not_in_memory() {
     assert!(matches!(snapshot.page(page).map(|_| ()), Err(Error::NotCached)));
     snapshot.limit_to_cache(None);
     get(&snapshot, page);
+    snapshot.expect(1000).unwrap();
     snapshot.limit_to_cache(Some(2));
+    assert!(matches!(snapshot.expect(3), Err(Error::NotCached)), "said before anything is done in vain");
+    snapshot.expect(2).unwrap();
     assert_eq!((get(&snapshot, page), get(&snapshot, page)), (0, 0));
     assert!(matches!(snapshot.page(page).map(|_| ()), Err(Error::NotCached)), "the budget is spent");
 }

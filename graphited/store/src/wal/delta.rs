@@ -11,6 +11,7 @@ type Body = [u8; PAGE_BODY_BYTES];
 
 const WORD: usize = 8;
 const BLOCK: usize = 64;
+const CHUNK: usize = 8 * BLOCK;
 /// Equal bytes that are cheaper to repeat than to step over.
 const JOIN: usize = 8;
 const _: () = assert!(PAGE_BODY_BYTES.is_multiple_of(WORD) && PAGE_BODY_BYTES <= u16::MAX as usize);
@@ -24,31 +25,36 @@ pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
     out.extend_from_slice(&[0, 0]);
     let mut count: u16 = 0;
     let mut open: Option<(usize, usize)> = None;
-    let mut at = 0;
-    while at < PAGE_BODY_BYTES {
-        // Most of a page is equal, so whole cache lines are compared first.
-        let block_end = (at + BLOCK).min(PAGE_BODY_BYTES);
-        if base[at..block_end] == new[at..block_end] {
-            at = block_end;
+    for chunk in (0..PAGE_BODY_BYTES).step_by(CHUNK) {
+        // Most of a page is equal, so much of it is compared at a time.
+        let chunk_end = (chunk + CHUNK).min(PAGE_BODY_BYTES);
+        if base[chunk..chunk_end] == new[chunk..chunk_end] {
             continue;
         }
-        for word in (at..block_end).step_by(WORD) {
-            if base[word..word + WORD] == new[word..word + WORD] {
+        for block in (chunk..chunk_end).step_by(BLOCK) {
+            let block_end = (block + BLOCK).min(PAGE_BODY_BYTES);
+            if is_equal(&base[block..block_end], &new[block..block_end]) {
                 continue;
             }
-            let first = word + differing(base, new, word, 0..WORD);
-            let last = word + differing(base, new, word, (0..WORD).rev());
-            open = match open {
-                Some((start, end)) if first - end <= JOIN => Some((start, last + 1)),
-                Some(range) => {
-                    put(new, range, out);
-                    count += 1;
-                    Some((first, last + 1))
+            for word in (block..block_end).step_by(WORD) {
+                let differing = word_of(base, word) ^ word_of(new, word);
+                if differing == 0 {
+                    continue;
                 }
-                None => Some((first, last + 1)),
-            };
+                // The lowest byte of the number is the first in the page.
+                let first = word + differing.trailing_zeros() as usize / 8;
+                let last = word + WORD - 1 - differing.leading_zeros() as usize / 8;
+                open = match open {
+                    Some((start, end)) if first - end <= JOIN => Some((start, last + 1)),
+                    Some(range) => {
+                        put(new, range, out);
+                        count += 1;
+                        Some((first, last + 1))
+                    }
+                    None => Some((first, last + 1)),
+                };
+            }
         }
-        at = block_end;
     }
     if let Some(range) = open {
         put(new, range, out);
@@ -58,8 +64,20 @@ pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
     count
 }
 
-fn differing(base: &Body, new: &Body, word: usize, mut offsets: impl Iterator<Item = usize>) -> usize {
-    offsets.find(|&o| base[word + o] != new[word + o]).expect("the words differ")
+/// Compares whole words in place: for a few bytes the call of `memcmp`, which `==` is, costs more than they do.
+#[inline]
+fn is_equal(base: &[u8], new: &[u8]) -> bool {
+    let (base, new) = (base.as_chunks::<WORD>().0, new.as_chunks::<WORD>().0);
+    let differing = base
+        .iter()
+        .zip(new)
+        .fold(0, |differing, (base, new)| differing | (u64::from_ne_bytes(*base) ^ u64::from_ne_bytes(*new)));
+    differing == 0
+}
+
+#[inline]
+fn word_of(body: &Body, at: usize) -> u64 {
+    u64::from_le_bytes(*body[at..].first_chunk().expect("a body is made of words"))
 }
 
 fn put(new: &Body, (start, end): (usize, usize), out: &mut Vec<u8>) {
