@@ -22,6 +22,7 @@ use crate::superblock::Superblock;
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::wal::group::{GROUP_HEADER_BYTES, GroupBuilder, GroupKind};
 use crate::wal::log::LogEnd;
+use crate::wal::segments::Unprepared;
 use crate::{Error, Result};
 
 /// Dirty pages looked at between two pauses.
@@ -94,7 +95,7 @@ impl Inner {
     fn append_empty(&self, kind: GroupKind) -> Result<()> {
         let start = self.log.end().end;
         let end = Lsn(start.0 + GROUP_HEADER_BYTES as u64);
-        self.log.segments.prepare(start, end)?;
+        self.prepare_log(start, end)?;
         self.readers.set_applied(end, std::iter::empty());
         let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind);
         assert_eq!(appended, end, "only the applier appends");
@@ -269,7 +270,15 @@ impl Inner {
     /// Prepares the segment after the current one, so that no commit has to wait for it.
     pub(crate) fn prepare_ahead(&self) -> Result<()> {
         let end = self.log.end().end;
-        self.log.segments.prepare(end, Lsn(end.0 + self.log.segments.payload()))
+        self.prepare_log(end, Lsn(end.0 + self.log.segments.payload()))
+    }
+
+    /// Makes sure that the log has room up to `end`. A full disk refuses; a failed write or sync poisons.
+    pub(crate) fn prepare_log(&self, start: Lsn, end: Lsn) -> Result<()> {
+        self.log.segments.prepare(start, end).map_err(|unprepared| match unprepared {
+            Unprepared::Refused(error) => error,
+            Unprepared::Failed(error) => self.set_poison(&error),
+        })
     }
 
     /// Writes dirty pages while they keep the cache above its limit.

@@ -132,8 +132,11 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
         drop(wanted);
         let Some(inner) = inner() else { return };
         if prepare {
-            // If there is no room, the commit that needs it will say so.
-            let _ = inner.prepare_ahead();
+            // A failed write or sync has poisoned the database by now, and everyone is told. If there is no room, the
+            // commit that needs it will say so.
+            if let Err(error) = inner.prepare_ahead() {
+                tracing::debug!(%error, "the log's next segment is not ready yet");
+            }
             shared.wanted.lock().prepare = false;
         }
         if flush {

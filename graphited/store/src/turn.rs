@@ -261,8 +261,8 @@ impl Turn<'_> {
     /// The group is durable when [`Store::when_visible`] says so.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing was changed. In a bulk turn also what the file's writes and
-    /// sync say: that poisons the database.
+    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing was changed. Also what the writes and syncs of a new log segment
+    /// say, and in a bulk turn those of the file: that poisons the database.
     pub fn commit(mut self) -> Result<Lsn> {
         let mut copies: Vec<(PageNo, Copy)> = std::mem::take(&mut self.copies).into_iter().collect();
         copies.sort_unstable_by_key(|(number, _)| *number);
@@ -292,7 +292,7 @@ impl Turn<'_> {
         }
         let start = self.inner.log.end().end;
         let lsn = Lsn(start.0 + group.padded_len());
-        self.inner.log.segments.prepare(start, lsn)?;
+        self.inner.prepare_log(start, lsn)?;
         let durable_redo = self.inner.durable_redo();
         debug_assert!(durable_redo <= redo);
         for (_, copy) in &mut copies {
