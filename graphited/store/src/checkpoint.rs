@@ -224,8 +224,10 @@ impl Inner {
     }
 
     fn log_used(&self) -> u64 {
-        let kept = self.log.segments.kept_from().unwrap_or_default();
-        self.log.end().end.0 - kept.0
+        let kept = self.log.segments.kept_from();
+        let end = self.log.end().end;
+        // Without a segment nothing is kept: the next one begins at the end.
+        end.0 - kept.unwrap_or(end).0
     }
 
     /// Whether any one turn may still commit, and a checkpoint after it.

@@ -81,7 +81,7 @@ impl Store {
             // A life killed right after its rename in `create` left this to us.
             disk.sync_dir(dir_of(path)).map_err(|e| Error::io("sync", dir_of(path), &e))?;
         }
-        segments.settle(found.at.end)?;
+        segments.settle(found.at.end, superblock.clean_end.is_some())?;
         rewrite_tail(&segments, &found)?;
         let inner = build(clock, path, options, file, superblock, segments, found.at);
         let superblock = inner.checkpointing.lock().clone();

@@ -181,6 +181,24 @@ fn commit_small(store: &Store, k: u64) -> Result<()> {
     store.wait_visible(lsn)
 }
 
+/// What was dropped stays dropped, also for the life after: its first sync says yes as well.
+#[test]
+fn the_next_life_does_not_build_on_a_segment_that_a_power_cut_may_take() {
+    for fault in [Fault::on(OpKind::SyncDir), Fault::on(OpKind::Sync).at_path("/db.wal/0000000001.wal")] {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        commit_big(&store, 1).unwrap();
+        disk.inject(fault);
+        commits_until_well_past(&store);
+        drop(store);
+        let disk = disk.process_crash();
+        let store = open(&disk).unwrap();
+        (2..=8).for_each(|k| commit_big(&store, k).unwrap());
+        drop(store);
+        assert_eq!(value(&disk.power_cut(Outcome::LoseAll)), 8);
+    }
+}
+
 /// A full disk made no change, so it may be tried again.
 #[test]
 fn a_full_disk_while_the_next_segment_is_made_refuses_and_poisons_nothing() {

@@ -218,23 +218,35 @@ impl Segments {
         Ok(false)
     }
 
-    /// Makes durable, for invariant 1 what an earlier life left of the segments in the system's cache only: it
-    /// may have been killed between a segment's header and its sync, or that of the directory, and may have had no
-    /// sync at all. The log ends at `end`; the headers of segments that hold nothing yet are written anew, for a sync
-    /// that failed back then lets the next one say yes without them.
-    pub(crate) fn settle(&self, end: Lsn) -> Result<()> {
+    /// Makes durable, for invariant 1, what an earlier life left of the segments in the system's cache only: it may have
+    /// been killed between a segment's header and its sync, or that of the directory, and may have had no sync at all.
+    ///
+    /// The log ends at `end`. Segments that hold nothing of it go, unless the earlier life ended in order: one of their
+    /// syncs, or that of their names, may have failed, and then the next one says yes without making them durable.
+    pub(crate) fn settle(&self, end: Lsn, was_clean: bool) -> Result<()> {
         if !self.sync {
             return Ok(());
         }
+        let sync_dir = || self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e));
+        while !was_clean && let Some(number) = self.last_if_unused(end) {
+            let path = self.path_of(number);
+            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            // Before the one in front of it goes: a power cut must not leave a gap.
+            sync_dir()?;
+            self.files.lock().live.remove(&number);
+        }
         let live = self.files.lock().live.clone();
         for (number, file) in live {
-            let path = self.path_of(number);
-            if number * self.payload() >= end.0 {
-                file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", &path, &e))?;
-            }
-            file.sync().map_err(|e| Error::io("sync", &path, &e))?;
+            file.sync().map_err(|e| Error::io("sync", self.path_of(number), &e))?;
         }
-        self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))
+        sync_dir()
+    }
+
+    /// The last live segment, if it begins at or above `end`.
+    fn last_if_unused(&self, end: Lsn) -> Option<u64> {
+        let files = self.files.lock();
+        let (&number, _) = files.live.last_key_value()?;
+        (number * self.payload() >= end.0).then_some(number)
     }
 
     /// LSN up to which segments are prepared (exclusive); `None` if there is no segment at all.
