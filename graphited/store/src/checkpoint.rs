@@ -102,19 +102,20 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such. What nobody
-    /// waits for is made durable first: `false` says that the mark is to come.
+    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such. What is not
+    /// durable yet, be it that nobody waits for it or that a flush is under way, is made so first: `false` says that the
+    /// mark is to come.
     pub(crate) fn mark(&self) -> Result<bool> {
         let is_mark = {
             let _applier = self.applier.lock();
-            if self.poison.get().is_some() || !(self.log.has_pending() || self.log.wants_mark()) {
+            let is_durable = self.log.durable() == self.log.end().end;
+            if self.poison.get().is_some() || (is_durable && !self.log.wants_mark()) {
                 return Ok(true);
             }
-            let is_mark = !self.log.has_pending();
-            if is_mark {
+            if is_durable {
                 self.append_empty(GroupKind::Mark)?;
             }
-            is_mark
+            is_durable
         };
         self.flush_log()?;
         Ok(is_mark)
