@@ -324,12 +324,13 @@ impl Cache {
     /// `version` was written to the file: its page is clean if that is still the newest.
     pub(crate) fn written(&self, version: &Arc<PageVersion>) {
         let number = version.page.number();
-        version.in_file.store(true, Ordering::Release);
         // The applier installs first and marks dirty then; so whichever of us comes second sees the other.
         let mut dirty = self.dirty.lock();
         if self.table.cell(number).load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, version)) {
             dirty.remove(&number);
         }
+        // Last, for from here on the page may be evicted, and would then be looked for in vain.
+        version.in_file.store(true, Ordering::Release);
     }
 
     /// Evicts clean pages until the bytes fit, or the clock's hand went round twice, or far enough for one call: where
@@ -402,5 +403,24 @@ mod tests {
         assert_eq!(loaded.unwrap().as_ref().unwrap().page.body()[0], 2);
         assert_eq!(cache.newest(PageNo(7)).as_ref().unwrap().page.body()[0], 2);
         assert_eq!(cache.resident_pages(), 1, "the clock's hand passes it once a round");
+    }
+
+    /// The clock's hand passes twice while a page that was written waits to be called clean.
+    #[test]
+    fn a_page_that_was_written_does_not_stay_dirty_because_it_is_evicted_meanwhile() {
+        let cache = Cache::new(0);
+        cache.install(cache.make_version(page(1)), None);
+        let version = cache.newest(PageNo(7)).as_ref().cloned().unwrap();
+        std::thread::scope(|scope| {
+            let dirty = cache.dirty.lock();
+            scope.spawn(|| cache.written(&version));
+            // Time for it to come to the lock. Too short, and the test sees less; never more.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            cache.evict();
+            drop(dirty);
+        });
+        assert_eq!(cache.dirty_pages(), 0);
+        cache.evict();
+        assert_eq!(cache.resident_pages(), 0, "it is clean, so it can go");
     }
 }
