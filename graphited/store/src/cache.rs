@@ -239,12 +239,19 @@ impl Cache {
             let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
             let cell = self.table.cell(number);
             if cell.load().is_none() {
-                let version = self.make_version(load()?);
-                version.in_file.store(true, Ordering::Release);
                 // The applier installs without the stripe, and over a base of its own that may be evicted: so what was
-                // read may be too old by now, and then the newer version stays.
-                if cell.compare_and_swap(&None::<Arc<PageVersion>>, Some(version)).is_none() {
-                    self.clock.lock().push_back(number);
+                // read may be too old by now, and then the newer version stays. It may even have been written while
+                // the file was read; what was read is then half of each, and says nothing about the page.
+                match load() {
+                    Ok(page) => {
+                        let version = self.make_version(page);
+                        version.in_file.store(true, Ordering::Release);
+                        if cell.compare_and_swap(&None::<Arc<PageVersion>>, Some(version)).is_none() {
+                            self.clock.lock().push_back(number);
+                        }
+                    }
+                    Err(error) if cell.load().is_none() => return Err(error),
+                    Err(_) => {}
                 }
             }
             // Held before the stripe is let go, so that it cannot be evicted before it was seen.
@@ -380,47 +387,4 @@ enum Evicted {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::page::{DatabaseId, PageKind};
-
-    fn page(byte: u8) -> Page {
-        let mut page = Page::new(PageNo(7), PageKind::Record, DatabaseId(1));
-        page.body_mut()[0] = byte;
-        page
-    }
-
-    /// A reader reads the file, and before it is done the applier installs a newer version over a base that was evicted
-    /// meanwhile.
-    #[test]
-    fn what_was_read_from_the_file_never_replaces_what_was_installed_since() {
-        let cache = Cache::new(1 << 20);
-        let base = cache.make_version(page(1));
-        let loaded = cache.newest_or_load(PageNo(7), || {
-            cache.install(cache.make_version(page(2)), Some(base));
-            Ok(page(1))
-        });
-        assert_eq!(loaded.unwrap().as_ref().unwrap().page.body()[0], 2);
-        assert_eq!(cache.newest(PageNo(7)).as_ref().unwrap().page.body()[0], 2);
-        assert_eq!(cache.resident_pages(), 1, "the clock's hand passes it once a round");
-    }
-
-    /// The clock's hand passes twice while a page that was written waits to be called clean.
-    #[test]
-    fn a_page_that_was_written_does_not_stay_dirty_because_it_is_evicted_meanwhile() {
-        let cache = Cache::new(0);
-        cache.install(cache.make_version(page(1)), None);
-        let version = cache.newest(PageNo(7)).as_ref().cloned().unwrap();
-        std::thread::scope(|scope| {
-            let dirty = cache.dirty.lock();
-            scope.spawn(|| cache.written(&version));
-            // Time for it to come to the lock. Too short, and the test sees less; never more.
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            cache.evict();
-            drop(dirty);
-        });
-        assert_eq!(cache.dirty_pages(), 0);
-        cache.evict();
-        assert_eq!(cache.resident_pages(), 0, "it is clean, so it can go");
-    }
-}
+mod tests;
