@@ -304,15 +304,19 @@ impl Inner {
         Ok(())
     }
 
-    /// The last checkpoint of a life, after which nothing is appended any more.
+    /// The last checkpoint of a life, after which nothing is appended any more. If it fails, whoever closes again tries
+    /// again.
     pub(crate) fn close_cleanly(&self) -> Result<()> {
         {
             let _applier = self.applier.lock();
-            if self.closed.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
+            self.closed.store(true, Ordering::Release);
         }
-        self.checkpoint_with(self.checkpointing.lock(), Pace::Fast)?;
+        let superblock = self.checkpointing.lock();
+        if superblock.clean_end.is_some() {
+            // It was written, or its write has poisoned the database.
+            return self.check_poison();
+        }
+        self.checkpoint_with(superblock, Pace::Fast)?;
         let mut superblock = self.checkpointing.lock();
         let at = self.log.end();
         superblock.clean_end = Some((at.end, at.chain));
@@ -326,7 +330,7 @@ mod tests {
 
     use super::*;
     use crate::clock::SimClock;
-    use crate::disk::SimDisk;
+    use crate::disk::{Fault, OpKind, SimDisk};
     use crate::page::PageKind;
     use crate::pager::{PageReader, PageWriter};
     use crate::store::StoreOptions;
@@ -372,5 +376,42 @@ mod tests {
         assert!(matches!(store.checkpoint(), Err(Error::Closed)));
         drop(store);
         open(&disk).unwrap();
+    }
+
+    #[test]
+    fn a_close_that_failed_does_not_say_yes_the_second_time() {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        disk.inject(Fault::on(OpKind::Sync));
+        assert!(store.close().is_err());
+        assert!(matches!(store.close(), Err(Error::Poisoned { .. })));
+        drop(store);
+        // The superblock that calls the end clean is written, and its sync fails.
+        for syncs in 0..4 {
+            let disk = disk.process_crash();
+            let store = open(&disk).unwrap();
+            disk.inject(Fault::on(OpKind::Sync).after(syncs).at_path("/db"));
+            assert!(store.close().is_err());
+            assert!(store.close().is_err(), "after {syncs} syncs of the file");
+        }
+    }
+
+    #[test]
+    fn a_close_that_found_no_room_may_be_tried_again() {
+        let disk = SimDisk::new();
+        let options = StoreOptions { create: true, wal_bytes: 256 << 10, ..StoreOptions::default() };
+        let clock = Arc::new(SimClock::default());
+        let store = Store::open(Arc::new(disk.clone()), clock, Path::new("/db"), options).unwrap();
+        disk.set_capacity(Some(disk.used()));
+        // Each takes a group of the log, until the next segment would be needed.
+        let refused = (0..10_000).find_map(|_| store.checkpoint().err()).unwrap();
+        assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+        for _ in 0..2 {
+            assert!(matches!(store.close(), Err(Error::DiskFull { .. })));
+        }
+        disk.set_capacity(None);
+        store.close().unwrap();
+        store.close().unwrap();
+        assert!(store.inner.checkpointing.lock().clean_end.is_some());
     }
 }
