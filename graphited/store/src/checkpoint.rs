@@ -97,7 +97,7 @@ impl Inner {
         let end = Lsn(start.0 + GROUP_HEADER_BYTES as u64);
         self.prepare_log(start, end)?;
         self.readers.set_applied(end, std::iter::empty());
-        let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind);
+        let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind, None);
         assert_eq!(appended, end, "only the applier appends");
         Ok(())
     }

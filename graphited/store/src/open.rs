@@ -240,7 +240,7 @@ fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreO
     segments.remove_all()?;
     segments.prepare(Lsn(0), Lsn(1))?;
     let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
-    log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint);
+    log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint, None);
     log.flush()?;
 
     let mut bitmap = Page::new(FIRST_BITMAP, PageKind::Bitmap, database);

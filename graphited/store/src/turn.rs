@@ -269,8 +269,15 @@ impl Turn<'_> {
         let mut group = GroupBuilder::new(std::mem::take(&mut self.applier.buffer));
         let redo = self.applier.redo;
         let bulk = self.bulk.is_some();
+        let bytes_max = self.bytes_max();
+        if bulk {
+            let logged = copies.iter().filter(|(_, copy)| !copy.is_fresh()).count();
+            group.reserve(logged.saturating_mul(PAGE_BYTES).min(usize::try_from(bytes_max).unwrap_or(0)));
+        }
         // What is not changed after all is not published.
         copies.retain(|(_, copy)| match &copy.base {
+            // It is refused below, so no more of it needs to be made.
+            _ if group.padded_len() > bytes_max => false,
             None if bulk && copy.is_fresh() => true,
             Some(base) if base.lsn > redo => group.delta(&base.page, &copy.version.page),
             Some(base)
@@ -287,8 +294,8 @@ impl Turn<'_> {
         if group.is_empty() {
             return Ok(self.inner.readers.applied());
         }
-        if group.padded_len() > self.bytes_max() {
-            return Err(Error::TooLarge { bytes: group.padded_len(), max: self.bytes_max() });
+        if group.padded_len() > bytes_max {
+            return Err(Error::TooLarge { bytes: group.padded_len(), max: bytes_max });
         }
         let start = self.inner.log.end().end;
         let lsn = Lsn(start.0 + group.padded_len());
@@ -305,7 +312,8 @@ impl Turn<'_> {
         self.publish(copies, lsn);
         self.inner.counters.log_bytes.fetch_add(group.padded_len(), Ordering::Relaxed);
         self.inner.counters.commits.fetch_add(1, Ordering::Relaxed);
-        let (appended, mut buffer) = self.inner.log.append(group, GroupKind::Commit);
+        let reserved = self.reservation_of(group.padded_len());
+        let (appended, mut buffer) = self.inner.log.append(group, GroupKind::Commit, reserved);
         assert_eq!(appended, lsn, "only the applier appends");
         buffer.clear();
         buffer.shrink_to(BUFFER_BYTES_KEPT);

@@ -10,8 +10,9 @@
 //!    record that recovery reads speaks of them.
 //! 3. Memory is bounded whatever the load, and part of the cache's: at most [`StoreOptions::bulk_new_bytes_max`] of
 //!    new pages are held, for past that the oldest are *spilled* into the file, and read back if they are changed
-//!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied; and room
-//!    for the group is reserved in the cache before anything is changed.
+//!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied, and the cache
+//!    keeps as much again of what they were; and room for the group is reserved in the cache before anything is changed,
+//!    and until the group is written. Together that is no more than the cache.
 //! 4. What was spilled is not in the cache: what that may have of an earlier life of the page is discarded before the
 //!    turn is published, and nobody could look at it since the page was freed.
 
@@ -46,13 +47,13 @@ pub(super) struct Bulk {
     /// Something was written and is not synced.
     unsynced: bool,
     /// For the group.
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl StoreOptions {
     /// Bytes of existing pages that one bulk turn may change. Each is held twice, before and after.
     pub fn bulk_changes_bytes_max(&self) -> u64 {
-        self.cache_bytes as u64 / 8 * 3
+        self.cache_bytes as u64 / 16 * 5
     }
 
     /// Bytes of new pages that a bulk turn holds.
@@ -90,7 +91,7 @@ impl Store {
             reused: FxHashSet::default(),
             changed: 0,
             unsynced: false,
-            _reservation: self.inner.cache.reserve(usize::try_from(group_bytes).unwrap_or(0)),
+            reservation: self.inner.cache.reserve(usize::try_from(group_bytes).unwrap_or(0)),
         });
         self.inner.cache.evict();
         Ok(turn)
@@ -216,6 +217,13 @@ impl Turn<'_> {
             bulk.unsynced |= any;
         }
         Ok(())
+    }
+
+    /// What was reserved for the group, of which `bytes` were needed.
+    pub(super) fn reservation_of(&mut self, bytes: u64) -> Option<Reservation> {
+        let mut reservation = self.bulk.take()?.reservation;
+        reservation.shrink_to(usize::try_from(bytes).unwrap_or(usize::MAX));
+        Some(reservation)
     }
 
     /// Before the turn is published.
