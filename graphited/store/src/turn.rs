@@ -19,7 +19,7 @@ use std::ops::Deref;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::bulk::Bulk;
-use crate::allocator::{Allocator, STATE_PAGE_COUNT, bit_of, is_bitmap};
+use crate::allocator::{Allocator, STATE_PAGE_COUNT, Taken, bit_of, is_bitmap};
 use crate::cache::{PageRef, PageVersion};
 use crate::checkpoint::Pace;
 use crate::page::{CorruptPage, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
@@ -39,7 +39,7 @@ pub struct Turn<'a> {
     inner: &'a Inner,
     applier: MutexGuard<'a, Applier>,
     copies: FxHashMap<PageNo, Copy>,
-    taken: Vec<PageNo>,
+    taken: Vec<Taken>,
     freed: Vec<PageNo>,
     page_count_before: u32,
     /// Present in a bulk turn.
@@ -156,11 +156,12 @@ impl PageWriter for Turn<'_> {
         self.spill_if_many()?;
         let allocator = &mut self.applier.allocator;
         let free = if self.bulk.is_some() { allocator.take_clean() } else { allocator.take_free() };
-        let number = match free {
-            Some(number) => number,
+        let taken = match free {
+            Some(taken) => taken,
             None => self.allocate_fresh()?,
         };
-        self.taken.push(number);
+        self.taken.push(taken);
+        let number = taken.page;
         self.set_bit(number, true)?;
         self.copy_new(number, kind);
         self.note_new(number, free.is_some());
@@ -205,15 +206,16 @@ impl Turn<'_> {
     }
 
     /// A page that was never used; makes the bitmap that speaks for it if it is the first to need it.
-    fn allocate_fresh(&mut self) -> Result<PageNo> {
+    fn allocate_fresh(&mut self) -> Result<Taken> {
         loop {
             self.grow_file()?;
-            let number = self.applier.allocator.take_fresh();
+            let taken = self.applier.allocator.take_fresh();
+            let number = taken.page;
             let count = u64::from(self.applier.allocator.page_count());
             self.set_state(STATE_PAGE_COUNT, count)?;
             if !is_bitmap(number) {
                 if number > bit_of(number).0 {
-                    return Ok(number);
+                    return Ok(taken);
                 }
                 // The two places before a bitmap: the superblock's, or out of circulation.
                 continue;
@@ -336,7 +338,7 @@ impl Turn<'_> {
         if self.freed.is_empty() {
             return;
         }
-        let taken: FxHashSet<PageNo> = self.taken.iter().copied().collect();
+        let taken: FxHashSet<PageNo> = self.taken.iter().map(|taken| taken.page).collect();
         let freed = std::mem::take(&mut self.freed);
         let (own, others): (Vec<_>, Vec<_>) = freed.into_iter().partition(|page| taken.contains(page));
         own.into_iter().for_each(|page| self.applier.allocator.unused(lsn, page));
@@ -365,9 +367,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.done {
             let taken = std::mem::take(&mut self.taken);
-            let before = self.page_count_before;
-            let end = self.inner.log.end().end;
-            self.applier.allocator.undo(taken.into_iter(), before, end);
+            self.applier.allocator.undo(taken.into_iter(), self.page_count_before);
         }
     }
 }
