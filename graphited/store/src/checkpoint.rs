@@ -28,7 +28,7 @@ use crate::{Error, Result};
 /// Dirty pages looked at between two pauses.
 const BATCH_PAGES: usize = 256;
 /// Pages written with one call.
-const RUN_PAGES_MAX: usize = 64;
+pub(crate) const RUN_PAGES_MAX: usize = 64;
 /// Pause after a batch of a checkpoint that has time.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Unused segment files kept for reuse.
@@ -170,10 +170,16 @@ impl Inner {
             assert!(version.lsn <= self.readers.visible(), "log before page");
             bytes.extend_from_slice(version.page.clone().seal());
         }
-        let written = self.file.write_at(&bytes, start.offset());
-        written.map_err(|e| self.set_poison(&Error::io("write", &self.path, &e)))?;
-        self.counters.page_writes.fetch_add(run.len() as u64, Ordering::Relaxed);
+        self.write_pages(start, &bytes)?;
         run.drain(..).for_each(|version| self.cache.written(&version));
+        Ok(())
+    }
+
+    /// Writes sealed pages that follow each other, from `start` on. A failure poisons.
+    pub(crate) fn write_pages(&self, start: PageNo, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_at(bytes, start.offset());
+        written.map_err(|e| self.set_poison(&Error::io("write", &self.path, &e)))?;
+        self.counters.page_writes.fetch_add((bytes.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
         Ok(())
     }
 

@@ -21,15 +21,13 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use super::{Copy, Turn, unshared};
+use crate::Result;
 use crate::cache::Reservation;
-use crate::checkpoint::Pace;
+use crate::checkpoint::{Pace, RUN_PAGES_MAX};
 use crate::page::{PAGE_BYTES, PageNo};
 use crate::store::{Inner, Store, StoreOptions};
 use crate::sync::Ordering;
-use crate::{Error, Result};
 
-/// Pages written with one call.
-const RUN_PAGES_MAX: usize = 64;
 /// Least share of all pages that are free and not clean for which a bulk turn is preceded by a checkpoint.
 const UNCLEAN_SHARE: u32 = 8;
 const UNCLEAN_PAGES_MIN: u32 = 128;
@@ -185,36 +183,24 @@ impl Turn<'_> {
     fn write_new(&mut self, copies: &mut [(PageNo, Copy)]) -> Result<()> {
         let mut run: Vec<u8> = Vec::with_capacity(RUN_PAGES_MAX * PAGE_BYTES);
         let mut run_start = PageNo(0);
-        let inner = self.inner;
-        let write = |start: PageNo, run: &mut Vec<u8>| -> Result<()> {
-            if !run.is_empty() {
-                inner.counters.page_writes.fetch_add((run.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
-                inner
-                    .file
-                    .write_at(run, start.offset())
-                    .map_err(|e| inner.set_poison(&Error::io("write", &inner.path, &e)))?;
+        for (number, copy) in copies.iter_mut().filter(|(_, copy)| copy.is_fresh()) {
+            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
+            if !run.is_empty() && (!goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES) {
+                self.inner.write_pages(run_start, &run)?;
                 run.clear();
             }
-            Ok(())
-        };
-        let mut any = false;
-        for (number, copy) in copies {
-            if !copy.is_fresh() {
-                continue;
-            }
-            any = true;
-            let version = unshared(&mut copy.version);
-            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
-            if !goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES {
-                write(run_start, &mut run)?;
+            if run.is_empty() {
                 run_start = *number;
             }
+            let version = unshared(&mut copy.version);
             run.extend_from_slice(version.page.seal());
             version.in_file.store(true, Ordering::Release);
         }
-        write(run_start, &mut run)?;
-        if let Some(bulk) = &mut self.bulk {
-            bulk.unsynced |= any;
+        if !run.is_empty() {
+            self.inner.write_pages(run_start, &run)?;
+            if let Some(bulk) = &mut self.bulk {
+                bulk.unsynced = true;
+            }
         }
         Ok(())
     }
