@@ -36,6 +36,14 @@ pub(crate) fn is_bitmap(page: PageNo) -> bool {
     page.0 % PAGES_PER_BITMAP == BITMAP_PLACE
 }
 
+/// A page that was given out, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) page: PageNo,
+    /// `None` if it is clean, or was never used.
+    logged: Option<Lsn>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Allocator {
     /// May be given out at once, and are clean.
@@ -113,30 +121,37 @@ impl Allocator {
     }
 
     /// A free page, if there is one.
-    pub(crate) fn take_free(&mut self) -> Option<PageNo> {
+    pub(crate) fn take_free(&mut self) -> Option<Taken> {
         let logged = self.logged.first_key_value().map(|(&page, _)| page);
         if self.clean.first().copied().is_some_and(|clean| logged.is_none_or(|logged| clean < logged)) {
-            return self.clean.pop_first();
+            return self.take_clean();
         }
-        self.logged.pop_first().map(|(page, _)| page)
+        self.logged.pop_first().map(|(page, lsn)| Taken { page, logged: Some(lsn) })
     }
 
     /// A free page that is clean, if there is one.
-    pub(crate) fn take_clean(&mut self) -> Option<PageNo> {
-        self.clean.pop_first()
+    pub(crate) fn take_clean(&mut self) -> Option<Taken> {
+        self.clean.pop_first().map(|page| Taken { page, logged: None })
     }
 
     /// The next page that was never used.
-    pub(crate) fn take_fresh(&mut self) -> PageNo {
+    pub(crate) fn take_fresh(&mut self) -> Taken {
         let page = PageNo(self.page_count);
         self.page_count += 1;
-        page
+        Taken { page, logged: None }
     }
 
-    /// A turn was dropped while the log ended at `at`: `taken` come back, and the count is what it was.
-    pub(crate) fn undo(&mut self, taken: impl Iterator<Item = PageNo>, page_count: u32, at: Lsn) {
+    /// A turn was dropped: what it took is where it was, for no record speaks of it that did not before, and the count is
+    /// what it was.
+    pub(crate) fn undo(&mut self, taken: impl Iterator<Item = Taken>, page_count: u32) {
         self.page_count = page_count;
-        taken.filter(|page| page.0 < page_count).for_each(|page| self.insert_logged(at, page));
+        for Taken { page, logged } in taken.filter(|taken| taken.page.0 < page_count) {
+            match logged {
+                // Its entry in `cooling` is still there, for nothing was released since.
+                Some(lsn) => drop(self.logged.insert(page, lsn)),
+                None => drop(self.clean.insert(page)),
+            }
+        }
     }
 
     /// A turn was committed at `lsn`, and freed these.
@@ -147,5 +162,38 @@ impl Allocator {
     /// A turn allocated and freed this page itself, and was committed at `lsn`: nobody ever saw it.
     pub(crate) fn unused(&mut self, lsn: Lsn, page: PageNo) {
         self.insert_logged(lsn, page);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four free pages, of which two are clean, and how the allocator looks.
+    fn mixed() -> (Allocator, String) {
+        let mut allocator = Allocator { page_count: 10, ..Allocator::default() };
+        allocator.freed(Lsn(8), [PageNo(4), PageNo(6)].into_iter());
+        allocator.freed(Lsn(16), [PageNo(3), PageNo(5)].into_iter());
+        allocator.release(Lsn(16), Lsn(8));
+        let looks = format!("{allocator:?}");
+        (allocator, looks)
+    }
+
+    #[test]
+    fn what_a_dropped_turn_took_is_where_it_was() {
+        let (mut allocator, before) = mixed();
+        for _ in 0..3 {
+            let mut taken: Vec<Taken> = (0..4).map(|_| allocator.take_free().unwrap()).collect();
+            assert_eq!(allocator.take_free(), None);
+            taken.push(allocator.take_fresh());
+            allocator.undo(taken.into_iter(), 10);
+            assert_eq!(format!("{allocator:?}"), before);
+        }
+        let clean: Vec<PageNo> = std::iter::from_fn(|| allocator.take_clean()).map(|t| t.page).collect();
+        assert_eq!(clean, [PageNo(4), PageNo(6)]);
+        // And those that were not become so when the redo point has passed what the log says of them.
+        allocator.release(Lsn(16), Lsn(16));
+        let clean: Vec<PageNo> = std::iter::from_fn(|| allocator.take_clean()).map(|t| t.page).collect();
+        assert_eq!(clean, [PageNo(3), PageNo(5)]);
     }
 }

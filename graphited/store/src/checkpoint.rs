@@ -22,12 +22,13 @@ use crate::superblock::Superblock;
 use crate::sync::{Arc, MutexGuard, Ordering};
 use crate::wal::group::{GROUP_HEADER_BYTES, GroupBuilder, GroupKind};
 use crate::wal::log::LogEnd;
+use crate::wal::segments::Unprepared;
 use crate::{Error, Result};
 
 /// Dirty pages looked at between two pauses.
 const BATCH_PAGES: usize = 256;
 /// Pages written with one call.
-const RUN_PAGES_MAX: usize = 64;
+pub(crate) const RUN_PAGES_MAX: usize = 64;
 /// Pause after a batch of a checkpoint that has time.
 const PAUSE: Duration = Duration::from_millis(5);
 /// Unused segment files kept for reuse.
@@ -94,26 +95,27 @@ impl Inner {
     fn append_empty(&self, kind: GroupKind) -> Result<()> {
         let start = self.log.end().end;
         let end = Lsn(start.0 + GROUP_HEADER_BYTES as u64);
-        self.log.segments.prepare(start, end)?;
+        self.prepare_log(start, end)?;
         self.readers.set_applied(end, std::iter::empty());
-        let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind);
+        let (appended, _) = self.log.append(GroupBuilder::new(Vec::new()), kind, None);
         assert_eq!(appended, end, "only the applier appends");
         Ok(())
     }
 
-    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such. What nobody
-    /// waits for is made durable first: `false` says that the mark is to come.
+    /// Lets the log itself say that its last group is durable, so that later damage to it is known as such. What is not
+    /// durable yet, be it that nobody waits for it or that a flush is under way, is made so first: `false` says that the
+    /// mark is to come.
     pub(crate) fn mark(&self) -> Result<bool> {
         let is_mark = {
             let _applier = self.applier.lock();
-            if self.poison.get().is_some() || !(self.log.has_pending() || self.log.wants_mark()) {
+            let is_durable = self.log.durable() == self.log.end().end;
+            if self.poison.get().is_some() || (is_durable && !self.log.wants_mark()) {
                 return Ok(true);
             }
-            let is_mark = !self.log.has_pending();
-            if is_mark {
+            if is_durable {
                 self.append_empty(GroupKind::Mark)?;
             }
-            is_mark
+            is_durable
         };
         self.flush_log()?;
         Ok(is_mark)
@@ -168,10 +170,16 @@ impl Inner {
             assert!(version.lsn <= self.readers.visible(), "log before page");
             bytes.extend_from_slice(version.page.clone().seal());
         }
-        let written = self.file.write_at(&bytes, start.offset());
-        written.map_err(|e| self.set_poison(&Error::io("write", &self.path, &e)))?;
-        self.counters.page_writes.fetch_add(run.len() as u64, Ordering::Relaxed);
+        self.write_pages(start, &bytes)?;
         run.drain(..).for_each(|version| self.cache.written(&version));
+        Ok(())
+    }
+
+    /// Writes sealed pages that follow each other, from `start` on. A failure poisons.
+    pub(crate) fn write_pages(&self, start: PageNo, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_at(bytes, start.offset());
+        written.map_err(|e| self.set_poison(&Error::io("write", &self.path, &e)))?;
+        self.counters.page_writes.fetch_add((bytes.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -223,8 +231,10 @@ impl Inner {
     }
 
     fn log_used(&self) -> u64 {
-        let kept = self.log.segments.kept_from().unwrap_or_default();
-        self.log.end().end.0 - kept.0
+        let kept = self.log.segments.kept_from();
+        let end = self.log.end().end;
+        // Without a segment nothing is kept: the next one begins at the end.
+        end.0 - kept.unwrap_or(end).0
     }
 
     /// Whether any one turn may still commit, and a checkpoint after it.
@@ -269,7 +279,15 @@ impl Inner {
     /// Prepares the segment after the current one, so that no commit has to wait for it.
     pub(crate) fn prepare_ahead(&self) -> Result<()> {
         let end = self.log.end().end;
-        self.log.segments.prepare(end, Lsn(end.0 + self.log.segments.payload()))
+        self.prepare_log(end, Lsn(end.0 + self.log.segments.payload()))
+    }
+
+    /// Makes sure that the log has room up to `end`. A full disk refuses; a failed write or sync poisons.
+    pub(crate) fn prepare_log(&self, start: Lsn, end: Lsn) -> Result<()> {
+        self.log.segments.prepare(start, end).map_err(|unprepared| match unprepared {
+            Unprepared::Refused(error) => error,
+            Unprepared::Failed(error) => self.set_poison(&error),
+        })
     }
 
     /// Writes dirty pages while they keep the cache above its limit.
@@ -292,15 +310,19 @@ impl Inner {
         Ok(())
     }
 
-    /// The last checkpoint of a life, after which nothing is appended any more.
+    /// The last checkpoint of a life, after which nothing is appended any more. If it fails, whoever closes again tries
+    /// again.
     pub(crate) fn close_cleanly(&self) -> Result<()> {
         {
             let _applier = self.applier.lock();
-            if self.closed.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
+            self.closed.store(true, Ordering::Release);
         }
-        self.checkpoint_with(self.checkpointing.lock(), Pace::Fast)?;
+        let superblock = self.checkpointing.lock();
+        if superblock.clean_end.is_some() {
+            // It was written, or its write has poisoned the database.
+            return self.check_poison();
+        }
+        self.checkpoint_with(superblock, Pace::Fast)?;
         let mut superblock = self.checkpointing.lock();
         let at = self.log.end();
         superblock.clean_end = Some((at.end, at.chain));
@@ -309,56 +331,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::clock::SimClock;
-    use crate::disk::SimDisk;
-    use crate::page::PageKind;
-    use crate::pager::{PageReader, PageWriter};
-    use crate::store::StoreOptions;
-
-    fn open(disk: &SimDisk) -> Result<Store> {
-        let options = StoreOptions { create: true, ..StoreOptions::default() };
-        Store::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new("/db"), options)
-    }
-
-    fn change(store: &Store, page: PageNo, byte: u8) {
-        let mut turn = store.turn().unwrap();
-        turn.page_mut(page).unwrap().body_mut()[0] = byte;
-        let lsn = turn.commit().unwrap();
-        store.wait_visible(lsn).unwrap();
-    }
-
-    /// A bulk page is made between a checkpoint's redo point and its superblock, which a crash prevents. The next life
-    /// begins at the older redo point, from which on the log has no image of that page.
-    #[test]
-    fn a_bulk_page_made_in_a_checkpoint_cut_short_is_logged_whole_at_its_first_change() {
-        let disk = SimDisk::new();
-        let store = open(&disk).unwrap();
-        store.inner.set_redo_point().unwrap();
-        let mut turn = store.turn_bulk().unwrap();
-        let page = turn.allocate(PageKind::Record).unwrap();
-        let lsn = turn.commit().unwrap();
-        store.wait_visible(lsn).unwrap();
-        drop(store);
-        let disk = disk.process_crash();
-        let store = open(&disk).unwrap();
-        change(&store, page, 7);
-        drop(store);
-        let store = open(&disk.process_crash()).unwrap();
-        assert_eq!(store.snapshot().unwrap().page(page).unwrap().body()[0], 7);
-    }
-
-    /// It would move the redo point past the end that the superblock calls clean.
-    #[test]
-    fn a_checkpoint_after_the_end_is_refused_and_harms_nothing() {
-        let disk = SimDisk::new();
-        let store = open(&disk).unwrap();
-        store.close().unwrap();
-        assert!(matches!(store.checkpoint(), Err(Error::Closed)));
-        drop(store);
-        open(&disk).unwrap();
-    }
-}
+mod tests;

@@ -81,12 +81,14 @@ impl Store {
             // A life killed right after its rename in `create` left this to us.
             disk.sync_dir(dir_of(path)).map_err(|e| Error::io("sync", dir_of(path), &e))?;
         }
-        segments.settle(found.at.end)?;
+        segments.settle(found.at.end, superblock.clean_end.is_some())?;
         rewrite_tail(&segments, &found)?;
         let inner = build(clock, path, options, file, superblock, segments, found.at);
         let superblock = inner.checkpointing.lock().clone();
+        // Before the replay, which may write behind the file's end and leave holes there: those are no room.
+        let len = inner.file.len().map_err(|e| Error::io("read", path, &e))?;
         inner.replay(&superblock, found.at.end)?;
-        inner.begin_life()?;
+        inner.begin_life(len)?;
         Ok(Store { inner })
     }
 }
@@ -163,11 +165,10 @@ fn build(
 impl Inner {
     /// After the replay: the free pages are known, all pages in use have their room in the file again, and the epoch is
     /// raised. A reservation lasts only from the file's next sync on, and the log's pages may be newer than that: a
-    /// checkpoint that found no room for them would poison the database.
-    fn begin_life(self: &Arc<Self>) -> Result<()> {
+    /// checkpoint that found no room for them would poison the database. `file_bytes` is what the file was found with.
+    fn begin_life(self: &Arc<Self>, file_bytes: u64) -> Result<()> {
         let everything = Snapshot::new(self.clone(), self.readers.register_applied());
-        let len = self.file.len().map_err(|e| Error::io("read", &self.path, &e))?;
-        let file_pages = u32::try_from(len / PAGE_BYTES as u64).unwrap_or(u32::MAX);
+        let file_pages = u32::try_from(file_bytes / PAGE_BYTES as u64).unwrap_or(u32::MAX);
         let mut allocator = Allocator::load(&everything, everything.lsn(), file_pages)?;
         self.reserve_pages(&mut allocator, 0)?;
         self.applier.lock().allocator = allocator;
@@ -239,7 +240,7 @@ fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreO
     segments.remove_all()?;
     segments.prepare(Lsn(0), Lsn(1))?;
     let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
-    log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint);
+    log.append(GroupBuilder::new(Vec::new()), GroupKind::Checkpoint, None);
     log.flush()?;
 
     let mut bitmap = Page::new(FIRST_BITMAP, PageKind::Bitmap, database);

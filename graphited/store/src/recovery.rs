@@ -4,7 +4,8 @@
 //! 1. The names of the file and of the log's segments are synced, and the segments: a killed life may have left them in
 //!    the system's cache only, and a commit of this life would count as durable in a file whose name is not. For the
 //!    same reason the tail above the log's last mark is written anew and synced: what readers are shown next must
-//!    survive a power cut.
+//!    survive a power cut. Segments that hold nothing yet are made anew when they are needed, unless the life before
+//!    ended in order: a sync of theirs may have failed.
 //! 2. All groups from the redo point on are replayed into the cache. Images are laid down whatever was there, for a
 //!    page in the file may be torn or newer; a delta has to find exactly the version that it builds on.
 //! 3. The epoch is raised in both superblock copies. Only then is anything appended.

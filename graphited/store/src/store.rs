@@ -311,7 +311,8 @@ impl Store {
     /// Readers that are still there go on; nothing can be written any more.
     ///
     /// # Errors
-    /// The first failure; the database then recovers at its next opening.
+    /// The first failure; the database then recovers at its next opening. A full disk poisons nothing, and closing may
+    /// be tried again.
     pub fn close(&self) -> Result<()> {
         self.inner.threads.stop();
         self.inner.close_cleanly()

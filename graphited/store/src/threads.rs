@@ -28,6 +28,9 @@ struct Shared {
     running: AtomicBool,
     /// The log thread sleeps without a timer and has to be told that something happens again.
     log_sleeps: AtomicBool,
+    /// The log moved. Set before `log_sleeps` is looked at, and looked at after `log_sleeps` is set: so whichever of the
+    /// two comes second sees the other, and no move is missed.
+    log_moved: AtomicBool,
     wanted: Mutex<Wanted>,
     log_woken: Condvar,
     checkpointer_woken: Condvar,
@@ -78,7 +81,8 @@ impl Threads {
 
     /// Tells a log thread that sleeps without a timer that the log moved.
     pub(crate) fn log_moved(&self) {
-        if self.shared.log_sleeps.load(Ordering::Relaxed) {
+        self.shared.log_moved.store(true, Ordering::SeqCst);
+        if self.shared.log_sleeps.load(Ordering::SeqCst) {
             self.shared.wanted.lock().activity = true;
             self.shared.log_woken.notify_one();
         }
@@ -120,7 +124,10 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
     let mut sleep_for = FOR_EVER;
     loop {
         let mut wanted = shared.wanted.lock();
-        shared.log_sleeps.store(sleep_for == FOR_EVER, Ordering::Relaxed);
+        let for_ever = sleep_for == FOR_EVER;
+        shared.log_sleeps.store(for_ever, Ordering::SeqCst);
+        // What moved while there was a timer was seen when that ran out, or it is seen here.
+        wanted.activity |= for_ever && shared.log_moved.swap(false, Ordering::SeqCst);
         if !(wanted.flush || wanted.activity || wanted.prepare || wanted.stop) {
             wanted = wait_timeout(&shared.log_woken, wanted, sleep_for);
         }
@@ -132,8 +139,11 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
         drop(wanted);
         let Some(inner) = inner() else { return };
         if prepare {
-            // If there is no room, the commit that needs it will say so.
-            let _ = inner.prepare_ahead();
+            // A failed write or sync has poisoned the database by now, and everyone is told. If there is no room, the
+            // commit that needs it will say so.
+            if let Err(error) = inner.prepare_ahead() {
+                tracing::debug!(%error, "the log's next segment is not ready yet");
+            }
             shared.wanted.lock().prepare = false;
         }
         if flush {

@@ -19,7 +19,7 @@ use std::ops::Deref;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::bulk::Bulk;
-use crate::allocator::{Allocator, STATE_PAGE_COUNT, bit_of, is_bitmap};
+use crate::allocator::{Allocator, STATE_PAGE_COUNT, Taken, bit_of, is_bitmap};
 use crate::cache::{PageRef, PageVersion};
 use crate::checkpoint::Pace;
 use crate::page::{CorruptPage, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
@@ -39,7 +39,7 @@ pub struct Turn<'a> {
     inner: &'a Inner,
     applier: MutexGuard<'a, Applier>,
     copies: FxHashMap<PageNo, Copy>,
-    taken: Vec<PageNo>,
+    taken: Vec<Taken>,
     freed: Vec<PageNo>,
     page_count_before: u32,
     /// Present in a bulk turn.
@@ -156,11 +156,12 @@ impl PageWriter for Turn<'_> {
         self.spill_if_many()?;
         let allocator = &mut self.applier.allocator;
         let free = if self.bulk.is_some() { allocator.take_clean() } else { allocator.take_free() };
-        let number = match free {
-            Some(number) => number,
+        let taken = match free {
+            Some(taken) => taken,
             None => self.allocate_fresh()?,
         };
-        self.taken.push(number);
+        self.taken.push(taken);
+        let number = taken.page;
         self.set_bit(number, true)?;
         self.copy_new(number, kind);
         self.note_new(number, free.is_some());
@@ -205,15 +206,16 @@ impl Turn<'_> {
     }
 
     /// A page that was never used; makes the bitmap that speaks for it if it is the first to need it.
-    fn allocate_fresh(&mut self) -> Result<PageNo> {
+    fn allocate_fresh(&mut self) -> Result<Taken> {
         loop {
             self.grow_file()?;
-            let number = self.applier.allocator.take_fresh();
+            let taken = self.applier.allocator.take_fresh();
+            let number = taken.page;
             let count = u64::from(self.applier.allocator.page_count());
             self.set_state(STATE_PAGE_COUNT, count)?;
             if !is_bitmap(number) {
                 if number > bit_of(number).0 {
-                    return Ok(number);
+                    return Ok(taken);
                 }
                 // The two places before a bitmap: the superblock's, or out of circulation.
                 continue;
@@ -261,16 +263,23 @@ impl Turn<'_> {
     /// The group is durable when [`Store::when_visible`] says so.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing was changed. In a bulk turn also what the file's writes and
-    /// sync say: that poisons the database.
+    /// [`Error::TooLarge`], [`Error::DiskFull`]: nothing was changed. Also what the writes and syncs of a new log segment
+    /// say, and in a bulk turn those of the file: that poisons the database.
     pub fn commit(mut self) -> Result<Lsn> {
         let mut copies: Vec<(PageNo, Copy)> = std::mem::take(&mut self.copies).into_iter().collect();
         copies.sort_unstable_by_key(|(number, _)| *number);
         let mut group = GroupBuilder::new(std::mem::take(&mut self.applier.buffer));
         let redo = self.applier.redo;
         let bulk = self.bulk.is_some();
+        let bytes_max = self.bytes_max();
+        if bulk {
+            let logged = copies.iter().filter(|(_, copy)| !copy.is_fresh()).count();
+            group.reserve(logged.saturating_mul(PAGE_BYTES).min(usize::try_from(bytes_max).unwrap_or(0)));
+        }
         // What is not changed after all is not published.
         copies.retain(|(_, copy)| match &copy.base {
+            // It is refused below, so no more of it needs to be made.
+            _ if group.padded_len() > bytes_max => false,
             None if bulk && copy.is_fresh() => true,
             Some(base) if base.lsn > redo => group.delta(&base.page, &copy.version.page),
             Some(base)
@@ -287,12 +296,12 @@ impl Turn<'_> {
         if group.is_empty() {
             return Ok(self.inner.readers.applied());
         }
-        if group.padded_len() > self.bytes_max() {
-            return Err(Error::TooLarge { bytes: group.padded_len(), max: self.bytes_max() });
+        if group.padded_len() > bytes_max {
+            return Err(Error::TooLarge { bytes: group.padded_len(), max: bytes_max });
         }
         let start = self.inner.log.end().end;
         let lsn = Lsn(start.0 + group.padded_len());
-        self.inner.log.segments.prepare(start, lsn)?;
+        self.inner.prepare_log(start, lsn)?;
         let durable_redo = self.inner.durable_redo();
         debug_assert!(durable_redo <= redo);
         for (_, copy) in &mut copies {
@@ -305,7 +314,8 @@ impl Turn<'_> {
         self.publish(copies, lsn);
         self.inner.counters.log_bytes.fetch_add(group.padded_len(), Ordering::Relaxed);
         self.inner.counters.commits.fetch_add(1, Ordering::Relaxed);
-        let (appended, mut buffer) = self.inner.log.append(group, GroupKind::Commit);
+        let reserved = self.reservation_of(group.padded_len());
+        let (appended, mut buffer) = self.inner.log.append(group, GroupKind::Commit, reserved);
         assert_eq!(appended, lsn, "only the applier appends");
         buffer.clear();
         buffer.shrink_to(BUFFER_BYTES_KEPT);
@@ -328,7 +338,7 @@ impl Turn<'_> {
         if self.freed.is_empty() {
             return;
         }
-        let taken: FxHashSet<PageNo> = self.taken.iter().copied().collect();
+        let taken: FxHashSet<PageNo> = self.taken.iter().map(|taken| taken.page).collect();
         let freed = std::mem::take(&mut self.freed);
         let (own, others): (Vec<_>, Vec<_>) = freed.into_iter().partition(|page| taken.contains(page));
         own.into_iter().for_each(|page| self.applier.allocator.unused(lsn, page));
@@ -357,9 +367,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.done {
             let taken = std::mem::take(&mut self.taken);
-            let before = self.page_count_before;
-            let end = self.inner.log.end().end;
-            self.applier.allocator.undo(taken.into_iter(), before, end);
+            self.applier.allocator.undo(taken.into_iter(), self.page_count_before);
         }
     }
 }

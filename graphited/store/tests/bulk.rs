@@ -173,6 +173,10 @@ fn a_bulk_turn_logs_no_more_than_it_reserved() {
     let mut turn = store.turn_bulk().unwrap();
     let reserved = turn.bytes_max();
     assert!(reserved < store.transaction_bytes_max(), "else there is nothing to tell apart");
+    // Changed pages are held twice, before and after.
+    let options = store.options();
+    let shares = 2 * options.bulk_changes_bytes_max() + options.bulk_new_bytes_max() + reserved;
+    assert!(shares <= options.cache_bytes as u64, "{shares} bytes");
     let full = |page: &mut graphite_store::Page| page.body_mut().fill(7);
     // As many full pages as may be changed: more bytes than are reserved.
     let changed = (turn.bulk_changes_max() - OWN).min(pages.len());

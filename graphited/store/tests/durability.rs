@@ -493,6 +493,40 @@ fn room_that_a_power_cut_took_back_is_reserved_anew() {
     }
 }
 
+/// A replay that does not fit the cache writes pages behind the file's end, and leaves holes where free ones are. Those
+/// are given out later, so they need their room like all others.
+#[test]
+fn room_is_reserved_anew_also_where_the_replay_made_the_file_longer() {
+    let open = |disk: &SimDisk, cache_bytes| {
+        let clock = Arc::new(SimClock::default());
+        let options = StoreOptions { wal_bytes: 16 << 20, cache_bytes, ..options() };
+        Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options).unwrap()
+    };
+    let allocate = |turn: &mut graphite_store::Turn<'_>, count| {
+        (0..count).map(|_| turn.allocate(PageKind::Record).unwrap()).collect::<Vec<PageNo>>()
+    };
+    let disk = SimDisk::new();
+    let store = open(&disk, 64 << 20);
+    let mut turn = store.turn().unwrap();
+    let pages = allocate(&mut turn, 400);
+    // The log never has a word of these.
+    pages[..300].iter().for_each(|&page| turn.free(page).unwrap());
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    drop(store);
+    let disk = disk.power_cut(Outcome::LoseAll);
+    assert!(disk.read_file(PATH).unwrap().len() < 100 * PAGE_BYTES, "the room went with the power");
+    let store = open(&disk, 256 << 10);
+    assert!(store.status().page_writes > 0, "the replay fitted the cache: nothing was tried");
+    disk.set_capacity(Some(disk.used()));
+    let mut turn = store.turn().unwrap();
+    let again = allocate(&mut turn, 10);
+    assert!(again.iter().all(|page| pages[..300].contains(page)));
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    store.checkpoint().unwrap();
+}
+
 /// The segments' size is chosen when a database is made; a later wish for a larger or smaller log changes nothing.
 #[test]
 fn another_wal_bytes_at_a_later_opening_neither_blocks_turns_nor_shows_a_log_that_is_not_there() {

@@ -6,11 +6,11 @@ mod support;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use graphite_store::clock::RealClock;
 use graphite_store::disk::{RealDisk, SimDisk};
-use graphite_store::{PageKind, PageReader, PageWriter, Store, StoreOptions};
+use graphite_store::{Error, Lsn, PageKind, PageReader, PageWriter, Store, StoreOptions};
 use support::hooked::{Doing, HookedDisk, is_log};
 use support::{PATH, options};
 
@@ -147,6 +147,75 @@ fn a_commit_during_anothers_flush_is_synced_too() {
         });
     }
     store.close().unwrap();
+}
+
+fn set_counter(store: &Store, value: u64) -> Lsn {
+    let mut turn = store.turn().unwrap();
+    turn.set_state(support::COUNTER, value).unwrap();
+    turn.commit().unwrap()
+}
+
+/// Waits until the log was synced so often, which is the mark's doing once all commits are durable.
+#[track_caller]
+fn wait_for_mark(store: &Store, log_syncs: u64) {
+    let begun = Instant::now();
+    while store.status().log_syncs < log_syncs {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the end of the idle log was never marked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// With the group that begins at `start` damaged, a database whose log has marked it as durable is refused.
+#[track_caller]
+fn assert_marked(disk: &SimDisk, start: Lsn) {
+    const SEGMENT_HEADER: u64 = 4096;
+    let disk = disk.process_crash();
+    disk.corrupt("/db.wal/0000000000.wal", SEGMENT_HEADER + start.0 + 20, 1, |bytes| bytes[0] ^= 1).unwrap();
+    let opened = support::open(&disk);
+    assert!(matches!(opened, Err(Error::CorruptLog { .. })), "a lost commit goes unnoticed: {opened:?}");
+}
+
+/// A sync that lasts longer than the log thread lets a log be idle. A mark made meanwhile would not speak of what is
+/// synced, and none would follow it.
+#[test]
+fn the_mark_of_an_idle_log_covers_the_last_commit_however_long_its_sync_takes() {
+    let slow = Arc::new(AtomicU64::new(0));
+    let sim = SimDisk::new();
+    let disk = HookedDisk::new(sim.clone());
+    let hook = slow.clone();
+    disk.ask(move |path, doing| {
+        if doing == Doing::Sync && is_log(path) {
+            std::thread::sleep(Duration::from_millis(hook.swap(0, Ordering::SeqCst)));
+        }
+        Ok(())
+    });
+    let clock = Arc::new(RealClock::default());
+    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
+    store.start_threads();
+    let before = store.status().log_syncs;
+    store.wait_visible(set_counter(&store, 1)).unwrap();
+    let start = store.applied_lsn();
+    let last = set_counter(&store, 2);
+    slow.store(1500, Ordering::SeqCst);
+    store.wait_visible(last).unwrap();
+    wait_for_mark(&store, before + 3);
+    drop(store);
+    assert_marked(&sim, start);
+}
+
+/// What moved before the log thread went to sleep is seen all the same.
+#[test]
+fn a_log_that_moved_before_the_log_thread_slept_is_marked() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(RealClock::default());
+    let store = Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options()).unwrap();
+    let start = store.applied_lsn();
+    store.wait_visible(set_counter(&store, 1)).unwrap();
+    let before = store.status().log_syncs;
+    store.start_threads();
+    wait_for_mark(&store, before + 1);
+    drop(store);
+    assert_marked(&disk, start);
 }
 
 #[derive(Default)]

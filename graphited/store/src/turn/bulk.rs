@@ -10,8 +10,9 @@
 //!    record that recovery reads speaks of them.
 //! 3. Memory is bounded whatever the load, and part of the cache's: at most [`StoreOptions::bulk_new_bytes_max`] of
 //!    new pages are held, for past that the oldest are *spilled* into the file, and read back if they are changed
-//!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied; and room
-//!    for the group is reserved in the cache before anything is changed.
+//!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied, and the cache
+//!    keeps as much again of what they were; and room for the group is reserved in the cache before anything is changed,
+//!    and until the group is written. Together that is no more than the cache.
 //! 4. What was spilled is not in the cache: what that may have of an earlier life of the page is discarded before the
 //!    turn is published, and nobody could look at it since the page was freed.
 
@@ -20,15 +21,13 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashSet;
 
 use super::{Copy, Turn, unshared};
+use crate::Result;
 use crate::cache::Reservation;
-use crate::checkpoint::Pace;
+use crate::checkpoint::{Pace, RUN_PAGES_MAX};
 use crate::page::{PAGE_BYTES, PageNo};
 use crate::store::{Inner, Store, StoreOptions};
 use crate::sync::Ordering;
-use crate::{Error, Result};
 
-/// Pages written with one call.
-const RUN_PAGES_MAX: usize = 64;
 /// Least share of all pages that are free and not clean for which a bulk turn is preceded by a checkpoint.
 const UNCLEAN_SHARE: u32 = 8;
 const UNCLEAN_PAGES_MIN: u32 = 128;
@@ -46,13 +45,13 @@ pub(super) struct Bulk {
     /// Something was written and is not synced.
     unsynced: bool,
     /// For the group.
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl StoreOptions {
     /// Bytes of existing pages that one bulk turn may change. Each is held twice, before and after.
     pub fn bulk_changes_bytes_max(&self) -> u64 {
-        self.cache_bytes as u64 / 8 * 3
+        self.cache_bytes as u64 / 16 * 5
     }
 
     /// Bytes of new pages that a bulk turn holds.
@@ -90,7 +89,7 @@ impl Store {
             reused: FxHashSet::default(),
             changed: 0,
             unsynced: false,
-            _reservation: self.inner.cache.reserve(usize::try_from(group_bytes).unwrap_or(0)),
+            reservation: self.inner.cache.reserve(usize::try_from(group_bytes).unwrap_or(0)),
         });
         self.inner.cache.evict();
         Ok(turn)
@@ -184,38 +183,33 @@ impl Turn<'_> {
     fn write_new(&mut self, copies: &mut [(PageNo, Copy)]) -> Result<()> {
         let mut run: Vec<u8> = Vec::with_capacity(RUN_PAGES_MAX * PAGE_BYTES);
         let mut run_start = PageNo(0);
-        let inner = self.inner;
-        let write = |start: PageNo, run: &mut Vec<u8>| -> Result<()> {
-            if !run.is_empty() {
-                inner.counters.page_writes.fetch_add((run.len() / PAGE_BYTES) as u64, Ordering::Relaxed);
-                inner
-                    .file
-                    .write_at(run, start.offset())
-                    .map_err(|e| inner.set_poison(&Error::io("write", &inner.path, &e)))?;
+        for (number, copy) in copies.iter_mut().filter(|(_, copy)| copy.is_fresh()) {
+            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
+            if !run.is_empty() && (!goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES) {
+                self.inner.write_pages(run_start, &run)?;
                 run.clear();
             }
-            Ok(())
-        };
-        let mut any = false;
-        for (number, copy) in copies {
-            if !copy.is_fresh() {
-                continue;
-            }
-            any = true;
-            let version = unshared(&mut copy.version);
-            let goes_on = run_start.0 as usize + run.len() / PAGE_BYTES == number.0 as usize;
-            if !goes_on || run.len() == RUN_PAGES_MAX * PAGE_BYTES {
-                write(run_start, &mut run)?;
+            if run.is_empty() {
                 run_start = *number;
             }
+            let version = unshared(&mut copy.version);
             run.extend_from_slice(version.page.seal());
             version.in_file.store(true, Ordering::Release);
         }
-        write(run_start, &mut run)?;
-        if let Some(bulk) = &mut self.bulk {
-            bulk.unsynced |= any;
+        if !run.is_empty() {
+            self.inner.write_pages(run_start, &run)?;
+            if let Some(bulk) = &mut self.bulk {
+                bulk.unsynced = true;
+            }
         }
         Ok(())
+    }
+
+    /// What was reserved for the group, of which `bytes` were needed.
+    pub(super) fn reservation_of(&mut self, bytes: u64) -> Option<Reservation> {
+        let mut reservation = self.bulk.take()?.reservation;
+        reservation.shrink_to(usize::try_from(bytes).unwrap_or(usize::MAX));
+        Some(reservation)
     }
 
     /// Before the turn is published.

@@ -115,6 +115,11 @@ impl GroupBuilder {
         GroupBuilder { bytes: buffer }
     }
 
+    /// Takes the memory for so many bytes in all at once: a large buffer that grows is there twice meanwhile.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes.saturating_sub(self.bytes.len()));
+    }
+
     /// Logs a page whole.
     pub(crate) fn image(&mut self, page: &crate::Page) {
         self.bytes.extend_from_slice(&[IMAGE, page.kind() as u8]);

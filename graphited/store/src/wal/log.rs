@@ -10,6 +10,7 @@
 
 use super::group::{GroupBuilder, GroupKind};
 use super::segments::Segments;
+use crate::cache::Reservation;
 use crate::page::Lsn;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{Error, Result};
@@ -46,6 +47,8 @@ struct Tail {
     buffer: Vec<u8>,
     start: Lsn,
     end: Lsn,
+    /// Memory reserved for what the buffer holds.
+    reserved: Vec<Reservation>,
     /// Checksum of the last group.
     chain: u32,
     /// The last group does nothing but say what is durable.
@@ -68,6 +71,7 @@ impl Log {
             buffer: Vec::new(),
             start: at.end,
             end: at.end,
+            reserved: Vec::new(),
             chain: at.chain,
             ends_with_mark: true,
             moved: false,
@@ -96,8 +100,13 @@ impl Log {
     /// Appends a group; the caller is the applier, has prepared segments for it, and knows that it ends at the
     /// returned LSN.
     ///
-    /// Also gives a buffer back, to be used again.
-    pub(crate) fn append(&self, builder: GroupBuilder, kind: GroupKind) -> (Lsn, Vec<u8>) {
+    /// Memory that was reserved for the group counts until it is flushed. Also gives a buffer back, to be used again.
+    pub(crate) fn append(
+        &self,
+        builder: GroupBuilder,
+        kind: GroupKind,
+        reserved: Option<Reservation>,
+    ) -> (Lsn, Vec<u8>) {
         let durable = self.durable();
         let mut tail = self.tail.lock();
         let (mut bytes, checksum) = builder.finish(kind, tail.end, self.epoch, durable, tail.chain);
@@ -108,6 +117,7 @@ impl Log {
         } else {
             tail.buffer.extend_from_slice(&bytes);
         }
+        tail.reserved.extend(reserved);
         tail.chain = checksum;
         tail.moved = true;
         tail.ends_with_mark = kind == GroupKind::Mark;
@@ -143,12 +153,12 @@ impl Log {
         if let Some(error) = &flusher.failed {
             return Err(error.clone());
         }
-        let (start, end) = {
+        let (start, end, reserved) = {
             let mut tail = self.tail.lock();
             std::mem::swap(&mut tail.buffer, &mut flusher.spare);
             let start = tail.start;
             tail.start = tail.end;
-            (start, tail.end)
+            (start, tail.end, std::mem::take(&mut tail.reserved))
         };
         if start < end {
             let written = self.segments.write(start, &flusher.spare);
@@ -161,6 +171,7 @@ impl Log {
         }
         flusher.spare.clear();
         flusher.spare.shrink_to(BUFFER_BYTES_KEPT);
+        drop(reserved);
         Ok(end)
     }
 }
@@ -170,6 +181,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::cache::Cache;
     use crate::disk::{Disk, Fault, OpKind, SimDisk};
     use crate::page::DatabaseId;
     use crate::sync::Arc;
@@ -184,7 +196,7 @@ mod tests {
                 Segments::new(Arc::new(disk.clone()), "/wal".into(), DatabaseId(1), 64 << 10, true);
             segments.prepare(Lsn(0), Lsn(1)).unwrap();
             let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
-            let append = || log.append(GroupBuilder::new(Vec::new()), GroupKind::Commit);
+            let append = || log.append(GroupBuilder::new(Vec::new()), GroupKind::Commit, None);
             append();
             let durable = log.flush().unwrap();
             append();
@@ -195,5 +207,23 @@ mod tests {
             assert!(log.try_flush().is_some_and(|result| result.is_err()));
             assert_eq!(log.durable(), durable);
         }
+    }
+
+    #[test]
+    fn memory_reserved_for_a_group_counts_until_the_group_is_flushed() {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new("/wal")).unwrap();
+        let segments = Segments::new(Arc::new(disk), "/wal".into(), DatabaseId(1), 64 << 10, true);
+        segments.prepare(Lsn(0), Lsn(1)).unwrap();
+        let log = Log::new(segments, 1, LogEnd { end: Lsn(0), chain: 0 });
+        let cache = Cache::new(1 << 20);
+        for bytes in [1000, 100] {
+            let mut reservation = cache.reserve(1000);
+            reservation.shrink_to(bytes);
+            log.append(GroupBuilder::new(Vec::new()), GroupKind::Commit, Some(reservation));
+        }
+        assert_eq!(cache.resident_bytes(), 1100);
+        log.flush().unwrap();
+        assert_eq!(cache.resident_bytes(), 0);
     }
 }

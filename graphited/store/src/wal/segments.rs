@@ -14,10 +14,15 @@
 //!    all others, and no group in it stands where its LSN says. Whatever else is found where the log may go on is damage
 //!    and is reported: were it taken for the log's end, what is behind it would be overwritten.
 //! 4. No live segment's path is among the spares: what is given out to be overwritten holds nothing that is needed.
+//! 5. After the first failed write or sync no segment is prepared any more: the next sync would say yes to bytes or to a
+//!    name that the failed one has dropped. Only a full disk, told before anything is synced, may be tried again.
+
+mod prepare;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::prepare::Unprepared;
 use super::group::{GROUP_ALIGN, GROUP_HEADER_BYTES, GroupHeader};
 use super::header::{self, HEADER_USED, Header, SEGMENT_HEADER_BYTES};
 use crate::disk::{Disk, DiskFile, OpenMode};
@@ -38,8 +43,8 @@ pub(crate) struct Segments {
     sync: bool,
     // Synchronises itself; held for map changes only, never during I/O.
     files: Mutex<Files>,
-    // Held while a segment is being prepared, so that two threads do not prepare the same.
-    preparing: Mutex<()>,
+    // Held while a segment is being prepared, so that two threads do not prepare the same. The first failure.
+    preparing: Mutex<Option<Error>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,17 +62,6 @@ enum Found {
     Unfinished,
     /// It was not made by us, or not left like this. Says why.
     Bad(&'static str),
-}
-
-impl Files {
-    /// A spare to be made into the segment at `path`. If a killed life left that one half made, it is a spare under this
-    /// very path, and has to be the one: with another renamed over it, its entry would name a live segment.
-    fn take_spare_for(&mut self, path: &Path) -> Option<PathBuf> {
-        match self.spare.iter().position(|spare| spare == path) {
-            Some(at) => Some(self.spare.remove(at)),
-            None => self.spare.pop(),
-        }
-    }
 }
 
 impl Segments {
@@ -224,23 +218,35 @@ impl Segments {
         Ok(false)
     }
 
-    /// Makes durable, for invariant 1 what an earlier life left of the segments in the system's cache only: it
-    /// may have been killed between a segment's header and its sync, or that of the directory, and may have had no
-    /// sync at all. The log ends at `end`; the headers of segments that hold nothing yet are written anew, for a sync
-    /// that failed back then lets the next one say yes without them.
-    pub(crate) fn settle(&self, end: Lsn) -> Result<()> {
+    /// Makes durable, for invariant 1, what an earlier life left of the segments in the system's cache only: it may have
+    /// been killed between a segment's header and its sync, or that of the directory, and may have had no sync at all.
+    ///
+    /// The log ends at `end`. Segments that hold nothing of it go, unless the earlier life ended in order: one of their
+    /// syncs, or that of their names, may have failed, and then the next one says yes without making them durable.
+    pub(crate) fn settle(&self, end: Lsn, was_clean: bool) -> Result<()> {
         if !self.sync {
             return Ok(());
         }
+        let sync_dir = || self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e));
+        while !was_clean && let Some(number) = self.last_if_unused(end) {
+            let path = self.path_of(number);
+            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            // Before the one in front of it goes: a power cut must not leave a gap.
+            sync_dir()?;
+            self.files.lock().live.remove(&number);
+        }
         let live = self.files.lock().live.clone();
         for (number, file) in live {
-            let path = self.path_of(number);
-            if number * self.payload() >= end.0 {
-                file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", &path, &e))?;
-            }
-            file.sync().map_err(|e| Error::io("sync", &path, &e))?;
+            file.sync().map_err(|e| Error::io("sync", self.path_of(number), &e))?;
         }
-        self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))
+        sync_dir()
+    }
+
+    /// The last live segment, if it begins at or above `end`.
+    fn last_if_unused(&self, end: Lsn) -> Option<u64> {
+        let files = self.files.lock();
+        let (&number, _) = files.live.last_key_value()?;
+        (number * self.payload() >= end.0).then_some(number)
     }
 
     /// LSN up to which segments are prepared (exclusive); `None` if there is no segment at all.
@@ -258,89 +264,6 @@ impl Segments {
     pub(crate) fn bytes_on_disk(&self) -> u64 {
         let files = self.files.lock();
         (files.live.len() + files.spare.len()) as u64 * self.segment_bytes
-    }
-
-    /// Makes sure that all LSNs below `end` are in prepared segments, from the segment of `from` on.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`] if there is no room: nothing is lost by that. Others: the disk's.
-    pub(crate) fn prepare(&self, from: Lsn, end: Lsn) -> Result<()> {
-        if self.prepared_end().is_some_and(|prepared| end <= prepared) {
-            return Ok(());
-        }
-        let _one_at_a_time = self.preparing.lock();
-        loop {
-            let prepared = self.prepared_end();
-            if prepared.is_some_and(|prepared| end <= prepared) {
-                return Ok(());
-            }
-            let next = self.number_of(prepared.unwrap_or(from));
-            let spare = self.files.lock().take_spare_for(&self.path_of(next));
-            let made = match &spare {
-                Some(spare) => self.recycle(spare, next),
-                None => self.create(next),
-            };
-            match made {
-                Ok(file) => self.files.lock().live.insert(next, file),
-                Err(error) => {
-                    // A half-made segment has no valid header, so it can be tried again as a spare.
-                    return Err(if error.is_disk_full() {
-                        Error::DiskFull { what: "the log" }
-                    } else {
-                        error
-                    });
-                }
-            };
-        }
-    }
-
-    fn create(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
-        let path = self.path_of(number);
-        let file = match self.disk.open(&path, OpenMode::CreateNew) {
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.disk.open(&path, OpenMode::Existing)
-            }
-            other => other,
-        }
-        .map_err(|e| Error::io("create", &path, &e))?;
-        let zeros =
-            vec![0; ZERO_CHUNK_BYTES.min(usize::try_from(self.segment_bytes).expect("made from a u32"))];
-        let mut at = 0;
-        while at < self.segment_bytes {
-            let len = (self.segment_bytes - at).min(zeros.len() as u64);
-            let chunk = &zeros[..usize::try_from(len).expect("at most a chunk")];
-            if let Err(error) = file.write_at(chunk, at) {
-                // Give the room back: others may need it to get out of the same plight.
-                let _ = self.disk.remove(&path);
-                return Err(Error::io("write", &path, &error));
-            }
-            at += len;
-        }
-        self.finish(file, number, &path)
-    }
-
-    fn recycle(&self, spare: &Path, number: u64) -> Result<Arc<dyn DiskFile>> {
-        let path = self.path_of(number);
-        if spare != path {
-            self.disk.rename(spare, &path).map_err(|e| Error::io("rename", spare, &e))?;
-        }
-        let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| Error::io("open", &path, &e))?;
-        let len = file.len().map_err(|e| Error::io("read", &path, &e))?;
-        if len != self.segment_bytes {
-            drop(file);
-            self.disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
-            return self.create(number);
-        }
-        self.finish(file, number, &path)
-    }
-
-    fn finish(&self, file: Arc<dyn DiskFile>, number: u64, path: &Path) -> Result<Arc<dyn DiskFile>> {
-        file.write_at(&self.header(number), 0).map_err(|e| Error::io("write", path, &e))?;
-        if self.sync {
-            file.sync().map_err(|e| Error::io("sync", path, &e))?;
-            self.disk.sync_dir(&self.dir).map_err(|e| Error::io("sync", &self.dir, &e))?;
-        }
-        Ok(file)
     }
 
     /// Lets go of the segments that hold only LSNs below `redo`. At most `spares_max` files are kept for reuse.

@@ -1,0 +1,90 @@
+//! Checkpoints cut short, and the last one of a life: with the steps inside called one by one where it takes that.
+
+use std::path::Path;
+
+use super::*;
+use crate::clock::SimClock;
+use crate::disk::{Fault, OpKind, SimDisk};
+use crate::page::PageKind;
+use crate::pager::{PageReader, PageWriter};
+use crate::store::StoreOptions;
+
+fn open(disk: &SimDisk) -> Result<Store> {
+    let options = StoreOptions { create: true, ..StoreOptions::default() };
+    Store::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new("/db"), options)
+}
+
+fn change(store: &Store, page: PageNo, byte: u8) {
+    let mut turn = store.turn().unwrap();
+    turn.page_mut(page).unwrap().body_mut()[0] = byte;
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+}
+
+/// A bulk page is made between a checkpoint's redo point and its superblock, which a crash prevents. The next life
+/// begins at the older redo point, from which on the log has no image of that page.
+#[test]
+fn a_bulk_page_made_in_a_checkpoint_cut_short_is_logged_whole_at_its_first_change() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    store.inner.set_redo_point().unwrap();
+    let mut turn = store.turn_bulk().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    drop(store);
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    change(&store, page, 7);
+    drop(store);
+    let store = open(&disk.process_crash()).unwrap();
+    assert_eq!(store.snapshot().unwrap().page(page).unwrap().body()[0], 7);
+}
+
+/// It would move the redo point past the end that the superblock calls clean.
+#[test]
+fn a_checkpoint_after_the_end_is_refused_and_harms_nothing() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    store.close().unwrap();
+    assert!(matches!(store.checkpoint(), Err(Error::Closed)));
+    drop(store);
+    open(&disk).unwrap();
+}
+
+#[test]
+fn a_close_that_failed_does_not_say_yes_the_second_time() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    disk.inject(Fault::on(OpKind::Sync));
+    assert!(store.close().is_err());
+    assert!(matches!(store.close(), Err(Error::Poisoned { .. })));
+    drop(store);
+    // The superblock that calls the end clean is written, and its sync fails.
+    for syncs in 0..4 {
+        let disk = disk.process_crash();
+        let store = open(&disk).unwrap();
+        disk.inject(Fault::on(OpKind::Sync).after(syncs).at_path("/db"));
+        assert!(store.close().is_err());
+        assert!(store.close().is_err(), "after {syncs} syncs of the file");
+    }
+}
+
+#[test]
+fn a_close_that_found_no_room_may_be_tried_again() {
+    let disk = SimDisk::new();
+    let options = StoreOptions { create: true, wal_bytes: 256 << 10, ..StoreOptions::default() };
+    let clock = Arc::new(SimClock::default());
+    let store = Store::open(Arc::new(disk.clone()), clock, Path::new("/db"), options).unwrap();
+    disk.set_capacity(Some(disk.used()));
+    // Each takes a group of the log, until the next segment would be needed.
+    let refused = (0..10_000).find_map(|_| store.checkpoint().err()).unwrap();
+    assert!(matches!(refused, Error::DiskFull { .. }), "{refused}");
+    for _ in 0..2 {
+        assert!(matches!(store.close(), Err(Error::DiskFull { .. })));
+    }
+    disk.set_capacity(None);
+    store.close().unwrap();
+    store.close().unwrap();
+    assert!(store.inner.checkpointing.lock().clean_end.is_some());
+}
