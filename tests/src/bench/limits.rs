@@ -23,7 +23,7 @@ const SYNC_FILE_BYTES: usize = 64 << 20;
 pub(crate) struct PingPong {
     stream: UnixStream,
     // Dropped after the stream, whose end it takes as a sign to leave.
-    _peer: Running,
+    peer: Running,
 }
 
 impl PingPong {
@@ -31,7 +31,12 @@ impl PingPong {
         let (stream, theirs) = UnixStream::pair()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(PEER_COMMAND).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
-        Ok(PingPong { stream, _peer: Running::start(&mut command)? })
+        Ok(PingPong { stream, peer: Running::start(&mut command)? })
+    }
+
+    /// The process at the other end.
+    pub(crate) fn peer_pid(&self) -> u32 {
+        self.peer.pid()
     }
 
     /// Makes so many round trips.

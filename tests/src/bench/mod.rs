@@ -11,6 +11,7 @@ mod latency;
 mod limits;
 mod loaded;
 mod memory;
+mod placement;
 mod point;
 mod proc_files;
 mod processes;

@@ -7,6 +7,7 @@ use graphite_client::{Client, EntityRef, Plan, Traversal, Value, props};
 use super::latency::Latencies;
 use super::limits::PingPong;
 use super::loaded::Loaded;
+use super::placement::Placement;
 use super::random::Random;
 use super::report::{Gate, Line, Report, Series, Unit};
 use super::{Bench, Result};
@@ -25,49 +26,71 @@ const CLIENTS: usize = 8;
 pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Result<()> {
     eprintln!("point reads");
     let mut random = Random::new(8);
-    let mut ping_pong = PingPong::start()?;
     let mut client = loaded.daemon.connect()?;
-    let mut trip = Series::new("socket round trip, p50", Unit::Seconds);
-    let mut slow_trip = Series::new("socket round trip, p99", Unit::Seconds);
-    let mut middle = Series::new("point read by id, 1 client, p50", Unit::Seconds);
-    let mut slow = Series::new("point read by id, 1 client, p99", Unit::Seconds);
-    let mut planned = Series::new("the same by a plan with a parameter, p50", Unit::Seconds);
-    let mut pipelined = Series::new("point reads, 1 client, pipelined", Unit::PerSecond);
-    let mut many = Series::new("point reads, 8 clients", Unit::PerSecond);
     let plan = read_plan();
     check(&mut client, &plan, loaded, &mut random)?;
+    for placement in Placement::all()? {
+        one_client(bench, report, loaded, placement, &mut random)?;
+    }
+    let mut pipelined = Series::new("point reads, 1 client, pipelined", Unit::PerSecond);
+    let mut many = Series::new("point reads, 8 clients", Unit::PerSecond);
     for _ in 0..bench.rounds {
-        let mut trips = Latencies::new();
-        let (mut reads, mut plans) = (Latencies::new(), Latencies::new());
         let (mut piped, mut piped_time, mut together) = (0, Duration::ZERO, 0.0);
         for _ in 0..SLICES {
-            ping_pong.run(READS, &mut trips)?;
-            for _ in 0..READS {
-                let id = loaded.random_id(&mut random);
-                reads.time(|| client.node(id))?.ok_or("a node is gone")?;
-            }
-            for _ in 0..READS {
-                let id = loaded.random_id(&mut random);
-                plans.time(|| client.value(plan.clone(), props! { "id" => id }))?.ok_or("a node is gone")?;
-            }
             let began = Instant::now();
             piped += pipeline(&mut client, &plan, loaded, &mut random)?;
             piped_time += began.elapsed();
             together += read_together(loaded, &mut random)? / SLICES as f64;
+        }
+        pipelined.push(piped as f64 / piped_time.as_secs_f64());
+        many.push(together);
+    }
+    report.add(Line::new(pipelined));
+    report.add(Line::new(many));
+    Ok(())
+}
+
+/// Reads one after another, and round trips in the same place.
+fn one_client(
+    bench: &Bench,
+    report: &mut Report,
+    loaded: &Loaded,
+    placement: Placement,
+    random: &mut Random,
+) -> Result<()> {
+    let mut ping_pong = PingPong::start()?;
+    let mut client = loaded.daemon.connect()?;
+    let plan = read_plan();
+    let _placed = placement.take(&[ping_pong.peer_pid(), loaded.daemon.pid()])?;
+    let place = placement.name();
+    let mut trip = Series::new(format!("socket round trip {place}, p50"), Unit::Seconds);
+    let mut slow_trip = Series::new(format!("socket round trip {place}, p99"), Unit::Seconds);
+    let mut middle = Series::new(format!("point read by id {place}, p50"), Unit::Seconds);
+    let mut slow = Series::new(format!("point read by id {place}, p99"), Unit::Seconds);
+    let mut planned = Series::new(format!("by a plan with a parameter {place}, p50"), Unit::Seconds);
+    for _ in 0..bench.rounds {
+        let mut trips = Latencies::new();
+        let (mut reads, mut plans) = (Latencies::new(), Latencies::new());
+        for _ in 0..SLICES {
+            ping_pong.run(READS, &mut trips)?;
+            for _ in 0..READS {
+                let id = loaded.random_id(random);
+                reads.time(|| client.node(id))?.ok_or("a node is gone")?;
+            }
+            for _ in 0..READS {
+                let id = loaded.random_id(random);
+                plans.time(|| client.value(plan.clone(), props! { "id" => id }))?.ok_or("a node is gone")?;
+            }
         }
         trip.push(trips.percentile(50.0));
         slow_trip.push(trips.percentile(99.0));
         middle.push(reads.percentile(50.0));
         slow.push(reads.percentile(99.0));
         planned.push(plans.percentile(50.0));
-        pipelined.push(piped as f64 / piped_time.as_secs_f64());
-        many.push(together);
     }
     report.add(Line::new(middle).limit(&trip).gate(Gate::RatioAtMost(RATIO_MAX)));
     report.add(Line::new(slow).limit(&slow_trip));
     report.add(Line::new(planned).limit(&trip));
-    report.add(Line::new(pipelined));
-    report.add(Line::new(many));
     Ok(())
 }
 
