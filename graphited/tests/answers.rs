@@ -1,0 +1,112 @@
+//! Answers: those that do not fit into a frame, those that nobody reads, the rows that rest with cursors, and the order
+//! in which errors come among them.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use std::io::Write;
+
+use common::*;
+use graphite_protocol::messages::{
+    Close, Commit, Fetch, Hello, Kill, Mode, Ping, Run, Session as Row, Sessions,
+};
+use graphite_protocol::{
+    ErrorCode, FRAME_BYTES_MAX, NewNode, Operand, OrderBy, Pairs, Plan, Step, Value, WireError,
+};
+
+/// Fits into a frame of [`NARROW`] once, and not twice.
+const HALF: usize = 40_000;
+const NARROW: [&str; 6] = ["--frame-bytes-max", "65536", "--result-bytes-max", "1024", "--cursors-max", "1"];
+
+/// The steps, of which the answer is as many rows as `fetch` says.
+fn some(steps: impl IntoIterator<Item = Step>, fetch: u32) -> Run {
+    Run {
+        plan: Plan::of(steps.into_iter().collect::<Vec<_>>()),
+        params: Pairs::default(),
+        fetch: Some(fetch),
+        timeout_ms: None,
+    }
+}
+
+fn text(bytes: usize) -> Operand {
+    Operand::from("x".repeat(bytes).as_str())
+}
+
+/// Sets a property of so many bytes; the answer is the node with all of its properties.
+fn fatten(id: u64, key: &str, bytes: usize) -> Vec<Step> {
+    let properties = [(key, text(bytes))].into_iter().collect();
+    vec![Step::Node { ids: vec![id.into()], required: true }, Step::Set { properties }]
+}
+
+/// Gives a node two properties that fit into a frame each, and not together.
+fn make_too_fat(client: &mut Client, id: u64) {
+    for key in ["p", "q"] {
+        let mut steps = fatten(id, key, HALF);
+        steps.push(Step::Ids {});
+        client.run(Plan::of(steps)).unwrap();
+    }
+}
+
+/// How many of the properties that are used here a node has.
+fn properties(client: &mut Client, id: u64) -> usize {
+    let has = |key: &str| {
+        let keys = vec![key.to_owned()];
+        let plan = Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Properties { keys }]);
+        client.run(plan).unwrap().rows[0][0] != Value::Nil
+    };
+    ["n", "p", "q"].map(has).into_iter().filter(|has| *has).count()
+}
+
+fn row(observer: &mut Client, session: u64) -> Option<Row> {
+    let sessions = observer.call(&Sessions {}).unwrap().sessions;
+    sessions.into_iter().find(|row| row.session == session)
+}
+
+#[test]
+fn a_statement_whose_answer_does_not_fit_changes_nothing() {
+    let daemon = Daemon::start(&NARROW);
+    let mut client = daemon.client();
+    let id = client.create(1).unwrap();
+    client.run(Plan::of(fatten(id, "p", HALF))).unwrap();
+    assert_eq!(code(client.run(Plan::of(fatten(id, "q", HALF)))), ErrorCode::TooLarge);
+    assert_eq!(properties(&mut client, id), 2);
+    daemon.stop();
+}
+
+#[test]
+fn a_statement_whose_answer_does_not_fit_fails_its_transaction() {
+    let daemon = Daemon::start(&NARROW);
+    let mut client = daemon.client();
+    let id = client.create(1).unwrap();
+    let other = client.create(2).unwrap();
+    make_too_fat(&mut client, other);
+    for plan in [Plan::of(fatten(other, "p", HALF)), by_id(other)] {
+        client.begin(Mode::Write);
+        client.run(Plan::of(fatten(id, "p", 1))).unwrap();
+        assert_eq!(code(client.run(plan)), ErrorCode::TooLarge);
+        assert_eq!(code(client.run(count())), ErrorCode::TransactionFailed);
+        assert_eq!(code(client.commit()), ErrorCode::TransactionFailed);
+        assert_eq!(properties(&mut client, id), 1);
+    }
+    daemon.stop();
+}
+
+/// The one cursor that this session may have is free again after each answer that did not fit.
+#[test]
+fn an_answer_that_does_not_fit_leaves_no_cursor() {
+    let daemon = Daemon::start(&NARROW);
+    let mut client = daemon.client();
+    let ids = [0, 1, 2].map(|n| client.create(n).unwrap());
+    make_too_fat(&mut client, ids[1]);
+    let all = some([Step::Nodes { label: None }], 1);
+    let fat_first = some([Step::Node { ids: vec![ids[1].into(), ids[2].into()], required: true }], 1);
+    for _ in 0..2 {
+        assert_eq!(code(client.call(&fat_first)), ErrorCode::TooLarge);
+        let first = client.call(&all).unwrap();
+        let cursor = first.cursor.unwrap();
+        assert_eq!(code(client.call(&Fetch { cursor, n: 1 })), ErrorCode::TooLarge);
+        assert_eq!(code(client.call(&Fetch { cursor, n: 1 })), ErrorCode::CursorNotFound);
+    }
+    daemon.stop();
+}
