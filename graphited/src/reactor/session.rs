@@ -93,7 +93,7 @@ pub(super) struct Session {
     pub(super) own_commit: Lsn,
     /// When it was last heard of.
     pub(super) last_active: Instant,
-    /// How much had left when the client stopped reading.
+    /// How much had left when the deadline for the client to read something was set.
     pub(super) stalled_at: u64,
 }
 
