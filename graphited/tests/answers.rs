@@ -110,3 +110,31 @@ fn an_answer_that_does_not_fit_leaves_no_cursor() {
     }
     daemon.stop();
 }
+
+/// Whoever has the writer's turn and reads nothing gives it up when killed, however much waits to be read.
+#[test]
+fn a_killed_writer_that_does_not_read_gives_its_turn_up() {
+    let daemon = Daemon::start(&["--client-stall-timeout-ms", "0", "--lock-timeout-ms", "5000"]);
+    let (mut deaf, mut admin) = (daemon.stranger(), daemon.client());
+    let session = deaf.hello().session;
+    let properties = [("text", text(1 << 20))].into_iter().collect();
+    let made = deaf.run(Plan::of([Step::CreateNode { labels: vec![], properties }, Step::Ids {}])).unwrap();
+    let id = int(&made.rows[0][0]) as u64;
+    deaf.begin(Mode::Write);
+    deaf.create(1).unwrap();
+    deaf.send(&run(by_id(id)));
+    let mut holder = None;
+    until(|| {
+        holder = row(&mut admin, session).filter(|row| row.requests == 0 && row.outbox_bytes > 0);
+        holder.is_some()
+    });
+    let transaction = holder.unwrap().transaction;
+    assert!(transaction.is_some());
+    assert!(admin.call(&Kill { session, transaction }).unwrap().killed);
+    admin.create(2).unwrap();
+    assert_eq!(admin.count(), 2, "what the killed one wrote is undone");
+    assert_eq!(row(&mut admin, session).and_then(|row| row.transaction), None);
+    // What waited for it is still there to be read, and then the end.
+    assert_eq!(deaf.is_closed().len(), 1);
+    daemon.stop();
+}

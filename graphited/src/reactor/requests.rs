@@ -305,6 +305,9 @@ impl Core {
         session.transaction = done.transaction;
         session.state = Some(done.state);
         session.last_active = Instant::now();
+        if session.closing {
+            self.give_up(session);
+        }
         if had_cursors {
             self.watch_cursors(session);
         }
