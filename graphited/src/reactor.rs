@@ -391,6 +391,11 @@ impl Core {
                 }
                 Ok(None) if !session.readable => break false,
                 Ok(None) => {}
+                // The error comes behind the answers to what was asked before; the reader says it again then.
+                Err(_) if !session.is_free() => {
+                    session.at_end = true;
+                    break false;
+                }
                 Err(error) => {
                     self.not_frames(session, error);
                     break false;

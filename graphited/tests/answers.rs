@@ -138,3 +138,63 @@ fn a_killed_writer_that_does_not_read_gives_its_turn_up() {
     assert_eq!(deaf.is_closed().len(), 1);
     daemon.stop();
 }
+
+/// The body of a message that is a request by its beginning only.
+fn malformed(msgid: u8) -> Vec<u8> {
+    vec![0x93, 0x00, msgid, 0xa3, b'r', b'u', b'n']
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    graphite_protocol::frame::write_frame(&mut frame, body, FRAME_BYTES_MAX).unwrap();
+    frame
+}
+
+/// Answers until the end, as their numbers and the codes of errors.
+fn until_closed(client: &mut Client) -> Vec<(u32, Option<ErrorCode>)> {
+    let code = |result: Result<Vec<u8>, WireError>| result.err().map(|error| error.code);
+    client.is_closed().into_iter().map(|(msgid, result)| (msgid, code(result))).collect()
+}
+
+#[test]
+fn errors_of_malformed_requests_keep_their_place() {
+    let daemon = Daemon::start(&[]);
+    let (mut holder, mut client) = (daemon.client(), daemon.client());
+    holder.begin(Mode::Write);
+    let write = client.send(&run(create(1)));
+    client.stream.write_all(&framed(&malformed(77))).unwrap();
+    let hello = client.send(&Hello { protocol: 1, client: "again/1".into() });
+    let read = client.send(&run(count()));
+    // Nobody could tell whom an answer to this would concern, so it is the last.
+    client.stream.write_all(&framed(&[0xc0])).unwrap();
+    client.send(&run(count()));
+    let ping = client.send(&Ping {});
+    client.answer::<Ping>(ping).unwrap();
+    holder.rollback();
+    let expected = [
+        (write, None),
+        (77, Some(ErrorCode::BadRequest)),
+        (hello, Some(ErrorCode::HelloExpected)),
+        (read, None),
+        (0, Some(ErrorCode::BadRequest)),
+    ];
+    assert_eq!(until_closed(&mut client), expected);
+    daemon.stop();
+}
+
+#[test]
+fn the_end_of_a_broken_stream_comes_after_what_was_asked_before() {
+    let daemon = Daemon::start(&["--frame-bytes-max", "65536", "--result-bytes-max", "1024"]);
+    for (header, expected) in [(0, ErrorCode::BadRequest), (1 << 20, ErrorCode::TooLarge)] {
+        let (mut holder, mut client) = (daemon.client(), daemon.client());
+        holder.begin(Mode::Write);
+        let (write, mut bytes) = client.frame(&run(create(1)));
+        bytes.extend(u32::to_be_bytes(header));
+        client.stream.write_all(&bytes).unwrap();
+        // The reactor has come by more than once by then.
+        (0..20).for_each(|_| assert!(holder.call(&Ping {}).is_ok()));
+        holder.rollback();
+        assert_eq!(until_closed(&mut client), [(write, None), (0, Some(expected))]);
+    }
+    daemon.stop();
+}

@@ -39,6 +39,8 @@ impl Core {
     pub(super) fn handle(&mut self, session: &mut Session, frame: &[u8]) {
         let (msgid, method, params) = match Message::read(frame) {
             Ok(Message::Request { msgid, method, params }) => (msgid, method, params),
+            // Its error comes in its place, as any answer does.
+            _ if !session.is_free() => return session.keep_waiting(frame),
             Ok(_) => {
                 let error =
                     WireError::new(ErrorCode::BadRequest, "a client sends requests, and this is none");
@@ -56,16 +58,14 @@ impl Core {
         if let Some(refusal) = session.refusal.clone() {
             return self.close_with(session, msgid, &refusal);
         }
-        if session.client.is_none() || method == Hello::METHOD {
+        if session.client.is_none() || (method == Hello::METHOD && session.is_free()) {
             return self.hello(session, msgid, method, params);
         }
         if self.overtakes(session, msgid, method, params) {
             return;
         }
         if !session.is_free() {
-            session.waiting_bytes += frame.len();
-            session.waiting.push_back(frame.to_owned());
-            return;
+            return session.keep_waiting(frame);
         }
         if let Err(error) = self.execute(session, msgid, method, params) {
             self.reply_error(session, msgid, &error);

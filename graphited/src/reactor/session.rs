@@ -145,6 +145,12 @@ impl Session {
         matches!(self.doing, Doing::Nothing)
     }
 
+    /// Keeps a frame until the earlier requests are done.
+    pub(super) fn keep_waiting(&mut self, frame: &[u8]) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_back(frame.to_owned());
+    }
+
     /// Whether everything that it was asked is answered and has left.
     pub(super) fn is_quiet(&self) -> bool {
         // First: an answer is in the outbox before its request is not under way any more.
