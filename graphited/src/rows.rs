@@ -111,6 +111,11 @@ impl Rows {
         Rows { cursor: None, batch, written: 0 }
     }
 
+    /// About how many bytes they keep in memory while they rest.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.batch.bytes() + self.cursor.as_ref().map_or(0, Cursor::memory_bytes)
+    }
+
     /// Writes the answer of `run`; `true` if rows are left, which the client then fetches from cursor `id`. After an
     /// error nothing is written, and rows may be lost: there is no going on.
     ///

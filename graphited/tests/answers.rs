@@ -198,3 +198,88 @@ fn the_end_of_a_broken_stream_comes_after_what_was_asked_before() {
     }
     daemon.stop();
 }
+
+/// A daemon with ten nodes, and room for cursors for little more than one that has sorted their properties.
+fn with_fat_nodes() -> Daemon {
+    let daemon = Daemon::start(&["--statement-bytes-max", "4608K"]);
+    let rows = (0..10)
+        .map(|n: usize| NewNode {
+            labels: vec![],
+            properties: [("text", text(200_000 + n))].into_iter().collect(),
+        })
+        .collect();
+    daemon.client().run(Plan::of([Step::CreateNodes { rows }, Step::Count {}])).unwrap();
+    daemon
+}
+
+fn texts(last: Step) -> Run {
+    some([Step::Nodes { label: None }, Step::Properties { keys: vec!["text".into()] }, last], 1)
+}
+
+#[test]
+fn what_cursors_keep_while_they_rest_is_bounded_over_all_sessions() {
+    let daemon = with_fat_nodes();
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let sorted = texts(Step::Order { by: OrderBy::Column("text".into()), desc: false });
+    let mut cursors = Vec::new();
+    let refused = loop {
+        match client.call(&sorted) {
+            Ok(reply) => cursors.extend(reply.cursor),
+            Err(error) => break error,
+        }
+        assert!(cursors.len() < 4, "the memory of cursors has no limit");
+    };
+    assert!(!cursors.is_empty());
+    assert_eq!(refused.code, ErrorCode::TooManyRequests);
+    assert!(refused.message.contains("fetch the rest of some, or close them"), "{refused}");
+    assert_eq!(code(other.call(&sorted)), ErrorCode::TooManyRequests);
+    // In a transaction too, which then has failed as by any other error.
+    other.begin(Mode::Write);
+    assert_eq!(code(other.call(&sorted)), ErrorCode::TooManyRequests);
+    assert_eq!(code(other.call(&Commit::default())), ErrorCode::TransactionFailed);
+    // One that is there is read to its end, and its room is free; so is that of one that is closed.
+    let (mut cursor, mut rows) = (cursors.pop(), 1);
+    while let Some(id) = cursor {
+        let more = client.call(&Fetch { cursor: id, n: 100 }).unwrap();
+        rows += more.rows.len();
+        cursor = more.cursor;
+    }
+    assert_eq!(rows, 10);
+    let taken = other.call(&sorted).unwrap().cursor.unwrap();
+    other.call(&Close { cursor: taken }).unwrap();
+    client.call(&sorted).unwrap();
+    drop(client);
+    until(|| other.status().sessions == 1);
+    // A session's go with it, in a while.
+    let mut open = 0;
+    until(|| {
+        open += usize::from(other.call(&sorted).is_ok());
+        open > cursors.len()
+    });
+    daemon.stop();
+}
+
+/// What a cursor keeps may grow as it is read; it is closed when there is no room for that.
+#[test]
+fn a_cursor_that_grows_past_the_room_is_closed() {
+    let daemon = with_fat_nodes();
+    let mut client = daemon.client();
+    let distinct = texts(Step::Distinct {});
+    let cursors = [(); 2].map(|()| client.call(&distinct).unwrap().cursor.unwrap());
+    let closed = cursors.iter().find(|cursor| {
+        let more = (0..6).map(|_| client.call(&Fetch { cursor: **cursor, n: 1 }));
+        match more.collect::<Result<Vec<_>, _>>() {
+            Ok(_) => false,
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::TooManyRequests);
+                true
+            }
+        }
+    });
+    let closed = *closed.expect("the memory of cursors has no limit");
+    assert_eq!(code(client.call(&Fetch { cursor: closed, n: 1 })), ErrorCode::CursorNotFound);
+    // The others go on.
+    let other = *cursors.iter().find(|cursor| **cursor != closed).unwrap();
+    client.call(&Fetch { cursor: other, n: 1 }).unwrap();
+    daemon.stop();
+}

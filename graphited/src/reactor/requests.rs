@@ -137,7 +137,9 @@ impl Core {
             Call::Close(close) => {
                 let cursor = session.state.as_mut().and_then(|state| state.cursors.remove(&close.cursor));
                 self.reply(session, msgid, &Empty {});
-                if cursor.is_some() {
+                if let Some(mut cursor) = cursor {
+                    // The client may count on the room for its next request.
+                    cursor.share.release();
                     self.shared.reads.give(move || drop(cursor));
                 }
             }
@@ -246,9 +248,9 @@ impl Core {
             rows.write_run(snapshot, &mut self.scratch, msgid, id, &run.prepared, None, limits, budget);
         snapshot.reader().limit_to_cache(None);
         if more? {
-            state.check_cursors(crate::shared::to_usize(self.shared.config.cursors_max))?;
+            let share = state.room_for(&rows, &run.prepared, &self.shared)?;
             let source = own.map_or(Source::Transaction, |own| Source::Own(Box::new(HeldSnapshot(own))));
-            state.keep(rows, source, run.prepared.clone());
+            state.keep(rows, source, run.prepared.clone(), share);
             self.watch_cursors(session);
         }
         self.shared.counters.statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
