@@ -144,6 +144,8 @@ impl Core {
                 }
             }
             Call::Begin(begin) => self.begin(session, msgid, begin)?,
+            // Whoever names a commit will ask for its outcome, and not knowing it is worse than not committing.
+            Call::Commit(commit) if commit.token.is_some() => return Err(unsupported("commit with a token")),
             Call::Commit(_) => self.end_transaction(session, msgid, true)?,
             Call::Rollback(_) => self.end_transaction(session, msgid, false)?,
             Call::ImportBegin(begin) => self.import(session, msgid, ImportWork::Begin(begin))?,
