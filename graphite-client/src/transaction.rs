@@ -28,7 +28,7 @@ impl<'c> Transaction<'c> {
     ///
     /// # Errors
     /// The daemon's, or that of the connection. After `commit-unknown`, or when the connection failed, it is
-    /// not known whether the changes were made; see [`Transaction::commit_as`].
+    /// not known whether the changes were made; a daemon that supports [`Transaction::commit_as`] can be asked.
     pub fn commit(self) -> Result<CommitReply> {
         self.finish(None)
     }
@@ -36,7 +36,7 @@ impl<'c> Transaction<'c> {
     /// As [`Transaction::commit`], under a name by which `commit_status` can be asked for the outcome.
     ///
     /// # Errors
-    /// As [`Transaction::commit`].
+    /// As [`Transaction::commit`]; `unsupported` if the daemon keeps no such names; the changes are undone.
     pub fn commit_as(self, token: Token) -> Result<CommitReply> {
         self.finish(Some(token))
     }

@@ -186,7 +186,7 @@ settings! {
     outbox_bytes_max: u64 = 8 << 20,
     /// Bytes of rows in one answer; a cursor gives the others
     result_bytes_max: u64 = 1 << 20,
-    /// Bytes of memory that a statement may take for what it sorts, groups and keeps
+    /// Bytes of memory that a statement may take for what it sorts, groups and keeps, and all resting cursors together
     statement_bytes_max: u64 = 64 << 20,
     /// Cursors that a session may have open
     cursors_max: u64 = 64,

@@ -131,6 +131,10 @@ fn serve(
     }
     let listener = listen::claim(&socket).map_err(|why| Failure::new(exit::CANNOT_CREATE, why))?;
     let shared = Arc::new(Shared::new(config, path.to_owned(), db, Events::new(waker)));
+    // Whether the system has threads for us is better known now than at the first request.
+    for pool in [&shared.reads, &shared.writes] {
+        pool.start().map_err(|error| Failure::system("threads", error))?;
+    }
     let more_signals = signals.try_clone().map_err(|error| Failure::system("signals", error))?;
     let served = Reactor::new(poll, shared.clone(), listener, socket.clone(), signals).and_then(|reactor| {
         tracing::info!(database = ?path, ?socket, pid = std::process::id(), "serving");

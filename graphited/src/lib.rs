@@ -28,6 +28,7 @@ mod ownership;
 mod plans;
 mod reactor;
 pub mod ready;
+mod resting;
 mod rows;
 mod shared;
 mod state;

@@ -32,6 +32,8 @@ pub(crate) struct Prepared {
     pub columns: Vec<String>,
     /// Whether it changes the graph.
     pub writes: bool,
+    /// About how many bytes of memory it takes.
+    pub memory_bytes: u64,
     /// Parameters that stand for entities.
     entities: Vec<String>,
     /// What tries in vain have cost, less what the others have saved.
@@ -41,11 +43,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes a plan ready.
+    /// Makes a plan ready, which takes so many bytes of memory.
     ///
     /// # Errors
     /// `bad-request` for a plan that makes no sense on any graph, `invalid-value`.
-    pub(crate) fn new(plan: Plan) -> Result<Prepared, WireError> {
+    pub(crate) fn new(plan: Plan, memory_bytes: u64) -> Result<Prepared, WireError> {
         let (plan, entities) = convert::plan(plan)?;
         let plan = query::Prepared::new(plan).map_err(|error| errors::of_query(&error))?;
         let columns = plan.columns().iter().map(|(name, _)| name.clone()).collect();
@@ -54,6 +56,7 @@ impl Prepared {
             plan: Arc::new(plan),
             columns,
             writes,
+            memory_bytes,
             entities,
             misses: AtomicU32::new(0),
             untried: AtomicU32::new(0),
@@ -158,8 +161,10 @@ impl PlanCache {
             self.last = index;
             return Ok(entry.prepared.clone());
         }
+        let charged = before.charged();
         let plan = Plan::read(&mut before).map_err(|error| error.within("plan").within("run"))?;
-        let prepared = Arc::new(Prepared::new(plan)?);
+        let memory_bytes = before.charged().saturating_sub(charged) as u64;
+        let prepared = Arc::new(Prepared::new(plan, memory_bytes)?);
         if bytes.len() <= KEPT_BYTES_MAX {
             self.keep(Entry { hash, bytes: bytes.into(), prepared: prepared.clone(), used: self.clock });
         }
@@ -317,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_is_slow_is_tried_now_and_then() {
-        let prepared = Prepared::new(run("A").plan).unwrap();
+        let prepared = Prepared::new(run("A").plan, 0).unwrap();
         let tries = || (0..64).filter(|_| prepared.may_be_quick()).count();
         assert_eq!(tries(), 64);
         (0..9).for_each(|_| prepared.was_quick(false));
@@ -331,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_plan_that_is_mostly_quick_is_always_tried() {
-        let prepared = Prepared::new(run("A").plan).unwrap();
+        let prepared = Prepared::new(run("A").plan, 0).unwrap();
         for run in 0..1000 {
             assert!(prepared.may_be_quick());
             prepared.was_quick(run % 5 != 0);

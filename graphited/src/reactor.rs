@@ -391,6 +391,11 @@ impl Core {
                 }
                 Ok(None) if !session.readable => break false,
                 Ok(None) => {}
+                // The error comes behind the answers to what was asked before; the reader says it again then.
+                Err(_) if !session.is_free() => {
+                    session.at_end = true;
+                    break false;
+                }
                 Err(error) => {
                     self.not_frames(session, error);
                     break false;
@@ -461,14 +466,29 @@ mod tests {
     use graphite_store::clock::RealClock;
     use graphite_store::disk::RealDisk;
 
-    /// A reactor in a directory, which nobody runs.
+    /// A reactor in a directory, which nobody runs, and a client of it.
+    pub(super) fn with_client(dir: &std::path::Path, set: impl FnOnce(&mut Shared)) -> (Reactor, UnixStream) {
+        let (mut reactor, signalling) = reactor_with(dir, set);
+        drop(signalling);
+        let client = UnixStream::connect(dir.join("socket")).unwrap();
+        reactor.accept();
+        assert!(reactor.sessions.contains_key(&FIRST_SESSION));
+        (reactor, client)
+    }
+
     fn reactor(dir: &std::path::Path) -> (Reactor, UnixStream) {
+        reactor_with(dir, |_| {})
+    }
+
+    fn reactor_with(dir: &std::path::Path, set: impl FnOnce(&mut Shared)) -> (Reactor, UnixStream) {
         let options = StoreOptions { create: true, ..StoreOptions::default() };
         let path = dir.join("db");
         let db = GraphDb::open(Arc::new(RealDisk), Arc::new(RealClock::default()), &path, options).unwrap();
         let poll = Poll::new().unwrap();
         let events = Events::new(mio::Waker::new(poll.registry(), WAKER).unwrap());
-        let shared = Arc::new(Shared::new(Config::default(), path, db, events));
+        let mut shared = Shared::new(Config::default(), path, db, events);
+        set(&mut shared);
+        let shared = Arc::new(shared);
         let listener = UnixListener::bind(dir.join("socket")).unwrap();
         let (signals, signalling) = UnixStream::pair().unwrap();
         (Reactor::new(poll, shared, listener, dir.join("socket"), signals).unwrap(), signalling)

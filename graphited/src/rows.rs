@@ -2,6 +2,7 @@
 //!
 //! 1. An answer ends after so many rows or bytes, whatever comes first, and has at least one row if there is one.
 //! 2. What was taken from the cursor and did not fit is kept and comes first next time.
+//! 3. An answer that cannot be sent is an error of its statement, known before anything of that is committed or kept.
 
 use std::sync::Arc;
 
@@ -110,11 +111,16 @@ impl Rows {
         Rows { cursor: None, batch, written: 0 }
     }
 
+    /// About how many bytes they keep in memory while they rest.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.batch.bytes() + self.cursor.as_ref().map_or(0, Cursor::memory_bytes)
+    }
+
     /// Writes the answer of `run`; `true` if rows are left, which the client then fetches from cursor `id`. After an
-    /// error nothing is written.
+    /// error nothing is written, and rows may be lost: there is no going on.
     ///
     /// # Errors
-    /// Of the statement.
+    /// Of the statement; `too-large` if the answer does not fit into a frame.
     #[expect(clippy::too_many_arguments, reason = "an answer is made of all this")]
     pub(crate) fn write_run(
         &mut self,
@@ -133,7 +139,7 @@ impl Rows {
         match (result, writer) {
             (Ok(more), Writer::Run(writer)) => {
                 writer.finish(&mut Encoder::new(out), more.then_some(id), summary);
-                end_response(out, mark, limits.frame_bytes);
+                end_response(out, mark, limits.frame_bytes)?;
                 Ok(more)
             }
             (result, _) => {
@@ -146,7 +152,7 @@ impl Rows {
     /// Writes the answer of `fetch`, as [`Rows::write_run`].
     ///
     /// # Errors
-    /// Of the statement.
+    /// As [`Rows::write_run`].
     #[expect(clippy::too_many_arguments, reason = "an answer is made of all this")]
     pub(crate) fn write_fetch(
         &mut self,
@@ -164,7 +170,7 @@ impl Rows {
         match (result, writer) {
             (Ok(more), Writer::Fetch(writer)) => {
                 writer.finish(&mut Encoder::new(out), more.then_some(id));
-                end_response(out, mark, limits.frame_bytes);
+                end_response(out, mark, limits.frame_bytes)?;
                 Ok(more)
             }
             (result, _) => {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::events::Events;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::resting::Room;
 use crate::rows::Limits;
 use crate::workers::Pool;
 use crate::writers::Writers;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub events: Events,
     /// Who writes, and who waits to.
     pub writers: Writers<Box<Job>>,
+    /// Memory for cursors that rest.
+    pub cursor_room: Arc<Room>,
     /// Threads for reads.
     pub reads: Pool,
     /// Threads for writes.
@@ -69,6 +72,7 @@ impl Shared {
             Ok(readers) => readers,
         };
         Shared {
+            cursor_room: Room::new(config.statement_bytes_max),
             config,
             database,
             started: Instant::now(),

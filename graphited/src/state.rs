@@ -10,7 +10,9 @@ use graphite_protocol::{ErrorCode, WireError};
 use rustc_hash::FxHashMap;
 
 use crate::plans::Prepared;
+use crate::resting::Share;
 use crate::rows::Rows;
+use crate::shared::{Shared, to_usize};
 
 /// A transaction that spans several statements.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub(crate) struct OpenCursor {
     pub prepared: Arc<Prepared>,
     /// When it was used last.
     pub used: Instant,
+    /// What it has of the memory for cursors.
+    pub share: Share,
 }
 
 /// What a session has open.
@@ -80,6 +84,17 @@ pub(crate) struct SessionState {
     pub cursors: FxHashMap<u64, OpenCursor>,
     /// Cursors ever opened.
     pub last_cursor: u64,
+}
+
+impl OpenCursor {
+    /// It rests again, after some of its rows were fetched.
+    ///
+    /// # Errors
+    /// `too-many-requests` if it keeps more than before and there is no room for that.
+    pub(crate) fn rest(&mut self) -> Result<(), WireError> {
+        self.used = Instant::now();
+        self.share.resize(self.rows.memory_bytes() + self.prepared.memory_bytes)
+    }
 }
 
 impl SessionState {
@@ -100,13 +115,19 @@ impl SessionState {
         if let Some(Open::Failed(error)) = &self.transaction { Some(error) } else { None }
     }
 
-    /// A statement that makes rows may leave some to a cursor only if there is room for one.
+    /// A statement that makes rows may leave some to a cursor only if there is room for that: the session may have one
+    /// more, and all that rest do not keep too much.
     ///
     /// # Errors
     /// `too-many-requests`.
-    pub(crate) fn check_cursors(&self, cursors_max: usize) -> Result<(), WireError> {
-        if self.cursors.len() < cursors_max {
-            return Ok(());
+    pub(crate) fn room_for(
+        &self,
+        rows: &Rows,
+        prepared: &Prepared,
+        shared: &Shared,
+    ) -> Result<Share, WireError> {
+        if self.cursors.len() < to_usize(shared.config.cursors_max) {
+            return shared.cursor_room.take(rows.memory_bytes() + prepared.memory_bytes);
         }
         let message =
             format!("the session has {} cursors open, and may have no more; close some", self.cursors.len());
@@ -119,9 +140,10 @@ impl SessionState {
     }
 
     /// Keeps the rows that are left, as the next cursor.
-    pub(crate) fn keep(&mut self, rows: Rows, source: Source, prepared: Arc<Prepared>) {
+    pub(crate) fn keep(&mut self, rows: Rows, source: Source, prepared: Arc<Prepared>, share: Share) {
         self.last_cursor += 1;
-        self.cursors.insert(self.last_cursor, OpenCursor { rows, source, prepared, used: Instant::now() });
+        let cursor = OpenCursor { rows, source, prepared, used: Instant::now(), share };
+        self.cursors.insert(self.last_cursor, cursor);
     }
 
     /// Closes the cursors that read from the transaction.

@@ -2,8 +2,12 @@
 //!
 //! Three pools, so that none starves another: reads (as many as there are processors), writes (one runs, one may be
 //! leading a sync), and administration, whose threads live only as long as there is work.
+//!
+//! A task that was taken is done, or dropped by [`Pool::clear`]. So one is taken only if there is a thread: the first
+//! of reads and writes is there from the start, and administration is refused if the system has none to give.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -57,6 +61,7 @@ pub(crate) struct Pool {
     name: &'static str,
     threads_max: usize,
     leaves_when_idle: bool,
+    stack_bytes: usize,
     shared: Arc<Shared>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -75,6 +80,7 @@ impl Pool {
             name,
             threads_max: threads_max.max(1),
             leaves_when_idle: false,
+            stack_bytes: STACK_BYTES,
             shared,
             handles: Mutex::default(),
         }
@@ -85,46 +91,70 @@ impl Pool {
         Pool { leaves_when_idle: true, ..Pool::new(name, threads_max) }
     }
 
+    /// A pool that the system gives no threads.
+    #[cfg(test)]
+    pub(crate) fn without_threads(name: &'static str) -> Pool {
+        // No address space has room for such a stack.
+        Pool { stack_bytes: 1 << 60, ..Pool::fleeting(name, 1) }
+    }
+
+    /// Starts the first thread of a pool whose threads stay, after which it takes every task.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        self.start_thread(&mut self.shared.lock())
+    }
+
     /// Has a task done.
     pub(crate) fn give(&self, task: impl FnOnce() + Send + 'static) {
+        if let Err(error) = self.try_give(task) {
+            panic!("the system refused the only thread of the pool {}, which has one: {error}", self.name);
+        }
+    }
+
+    /// Has a task done, or drops it if there is no thread that would ever do it.
+    ///
+    /// # Errors
+    /// The system's, which has no thread to give.
+    pub(crate) fn try_give(&self, task: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut queue = self.shared.lock();
         queue.tasks.push_back(Box::new(task));
         if queue.idle >= queue.tasks.len() {
             drop(queue);
             self.shared.changed.notify_one();
         } else if queue.threads < self.threads_max {
-            queue.threads += 1;
-            drop(queue);
-            self.start_thread();
+            // Within the lock, so that the task is still the last if it has to be taken back.
+            if let Err(error) = self.start_thread(&mut queue) {
+                tracing::error!(pool = self.name, %error, "the system refused a thread");
+                // With another thread the task is done later.
+                if queue.threads == 0 {
+                    let refused = queue.tasks.pop_back();
+                    drop(queue);
+                    drop(refused);
+                    return Err(error);
+                }
+                drop(queue);
+                self.shared.changed.notify_one();
+            }
         } else if queue.idle > 0 {
             drop(queue);
             self.shared.changed.notify_one();
         }
+        Ok(())
     }
 
-    fn start_thread(&self) {
+    fn start_thread(&self, queue: &mut Queue) -> io::Result<()> {
         let (shared, leaves) = (self.shared.clone(), self.leaves_when_idle);
-        let started = thread::Builder::new()
+        let handle = thread::Builder::new()
             .name(self.name.to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || shared.run(leaves));
-        match started {
-            Ok(handle) => {
-                let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-                handles.retain(|handle| !handle.is_finished());
-                handles.push(handle);
-            }
-            Err(error) => {
-                let left = {
-                    let mut queue = self.shared.lock();
-                    queue.threads -= 1;
-                    queue.threads
-                };
-                // With another thread the task is done later; without one nobody would ever do it.
-                assert!(left > 0, "the system refused the only thread of the pool {}: {error}", self.name);
-                tracing::error!(pool = self.name, %error, "the system refused a thread");
-            }
-        }
+            .stack_size(self.stack_bytes)
+            .spawn(move || shared.run(leaves))?;
+        queue.threads += 1;
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|handle| !handle.is_finished());
+        handles.push(handle);
+        Ok(())
     }
 
     /// Drops the tasks that are not begun.
@@ -201,5 +231,39 @@ mod tests {
             });
         }
         pool.close();
+    }
+
+    #[test]
+    fn a_task_that_nobody_would_do_is_refused() {
+        let pool = Pool::without_threads("test");
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            let done = done.clone();
+            let task = move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            };
+            assert!(pool.try_give(task).is_err());
+        }
+        assert!(pool.start().is_err());
+        let queue = pool.shared.lock();
+        assert_eq!((queue.tasks.len(), queue.threads), (0, 0));
+        assert_eq!(Arc::strong_count(&done), 1, "what was refused is dropped");
+    }
+
+    /// One thread is enough, however many the pool may have.
+    #[test]
+    fn a_refused_thread_leaves_its_task_to_the_others() {
+        let mut pool = Pool::new("test", 3);
+        pool.start().unwrap();
+        pool.stack_bytes = 1 << 60;
+        let done = Arc::new(AtomicUsize::new(0));
+        for _ in 0..100 {
+            let done = done.clone();
+            pool.give(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        pool.close();
+        assert_eq!(done.load(Ordering::Relaxed), 100);
     }
 }

@@ -420,6 +420,26 @@ fn long_plans_are_decoded_aside_and_answered_in_order() {
     daemon.stop();
 }
 
+/// Whoever gives a commit a name relies on being told later what became of it, which this version cannot.
+#[test]
+fn a_commit_with_a_token_is_refused_and_leaves_the_transaction_open() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    let token = Some(graphite_protocol::Token::new("a commit").unwrap());
+    assert_eq!(code(client.call(&Commit { token: token.clone() })), ErrorCode::Unsupported);
+    for mode in [Mode::Write, Mode::Read] {
+        client.begin(mode);
+        if mode == Mode::Write {
+            client.create(1).unwrap();
+        }
+        assert_eq!(code(client.call(&Commit { token: token.clone() })), ErrorCode::Unsupported);
+        assert_eq!(client.count(), 1);
+        client.commit().unwrap();
+        assert_eq!(client.count(), 1);
+    }
+    daemon.stop();
+}
+
 #[test]
 fn what_this_version_cannot_do_is_said_plainly() {
     let daemon = Daemon::start(&[]);

@@ -115,6 +115,11 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    /// Bytes of memory that were accounted for up to here.
+    pub fn charged(&self) -> usize {
+        DECODED_BYTES_MAX - self.budget
+    }
+
     /// The kind of the next value.
     #[inline]
     pub fn kind(&self) -> Result<Kind> {

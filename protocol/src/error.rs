@@ -113,7 +113,7 @@ error_codes! {
     SessionNotFound = "session-not-found",
     /// The daemon has as many sessions as it may.
     TooManySessions = "too-many-sessions",
-    /// A session has as many requests or cursors open as it may.
+    /// A session has as many requests or cursors open as it may, or all cursors keep as much in memory as they may.
     TooManyRequests = "too-many-requests",
     /// The daemon is leaving; connect anew.
     ShuttingDown = "shutting-down",

@@ -8,7 +8,7 @@ use crate::decode::{Decoder, Result};
 use crate::decode_error::{DecodeError, DecodeErrorKind};
 use crate::encode::Encoder;
 use crate::error::WireError;
-use crate::frame::{FrameError, abandon_frame, begin_frame, end_frame};
+use crate::frame::{FrameError, FrameMark, abandon_frame, begin_frame, end_frame};
 use crate::messages::{Notification, Request};
 use crate::wire::{Wire, read_all};
 
@@ -164,16 +164,15 @@ pub fn write_request_by(
 pub fn write_response(out: &mut Vec<u8>, msgid: u32, result: &impl Wire, bytes_max: usize) {
     let frame = begin_response(out, msgid);
     result.write(&mut Encoder::new(out));
-    end_response(out, frame, bytes_max);
+    if let Err(error) = end_response(out, frame, bytes_max) {
+        write_error(out, msgid, &error, bytes_max);
+    }
 }
 
 /// A response whose result is being written.
 #[must_use = "end it with `end_response`"]
 #[derive(Debug)]
-pub struct ResponseMark {
-    frame: crate::frame::FrameMark,
-    msgid: u32,
-}
+pub struct ResponseMark(FrameMark);
 
 /// Begins a frame with a response; its result follows through an [`Encoder`], then [`end_response`].
 pub fn begin_response(out: &mut Vec<u8>, msgid: u32) -> ResponseMark {
@@ -183,19 +182,24 @@ pub fn begin_response(out: &mut Vec<u8>, msgid: u32) -> ResponseMark {
     encoder.uint(RESPONSE);
     encoder.uint(u64::from(msgid));
     encoder.nil();
-    ResponseMark { frame, msgid }
+    ResponseMark(frame)
 }
 
-/// Ends a response. A result too long for a frame becomes an error in its place.
-pub fn end_response(out: &mut Vec<u8>, mark: ResponseMark, bytes_max: usize) {
-    if let Err(error) = end_frame(out, mark.frame, bytes_max) {
-        write_error(out, mark.msgid, &too_long(error), bytes_max);
-    }
+/// Ends a response. A result too long for a frame is taken out of `out` again.
+///
+/// # Errors
+/// `too-large`. It comes back so that what the result tells of can be undone before the error is sent in its place.
+pub fn end_response(
+    out: &mut Vec<u8>,
+    mark: ResponseMark,
+    bytes_max: usize,
+) -> std::result::Result<(), WireError> {
+    end_frame(out, mark.0, bytes_max).map_err(too_long)
 }
 
 /// Takes a response that was begun out of `out` again.
 pub fn abandon_response(out: &mut Vec<u8>, mark: ResponseMark) {
-    abandon_frame(out, mark.frame);
+    abandon_frame(out, mark.0);
 }
 
 /// Appends a frame with an error to `out`. Details too long for a frame are left out.

@@ -87,12 +87,12 @@ fn airport(client: &mut Client, code: &str) -> Outcome<Option<NodeId>> {
     Ok(client.value(plan, ())?.as_ref().and_then(NodeId::from_value))
 }
 
-fn load(client: &mut Client, resume: bool) -> Outcome<Loaded> {
+fn load(client: &mut Client, target: &Target, resume: bool) -> Outcome<Loaded> {
     let files = vec![
         InputFile::built("air-routes-nodes.csv", FileKind::Nodes, NODES),
         InputFile::built("air-routes-edges.csv", FileKind::Edges, EDGES),
     ];
-    Job { resume, ..Job::new(files, token()?) }.load(client)
+    Job { resume, ..Job::new(files, token()?) }.load(client, || target.connect(false))
 }
 
 /// `graphite demo`
@@ -114,7 +114,7 @@ pub(crate) fn run(target: &Target, args: &DemoArgs, out: &mut impl Write) -> Out
         }
         Found::Routes => demo.line("The air routes are there from an earlier run.")?,
         Found::Unfinished { resume } => {
-            let loaded = load(demo.client, resume)?;
+            let loaded = load(demo.client, &target, resume)?;
             let rows = format!("{} and {}", count(loaded.nodes, "node"), count(loaded.edges, "edge"));
             demo.line(&format!("Loaded {rows} in {}.", elapsed(loaded.time)))?;
         }

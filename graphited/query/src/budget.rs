@@ -108,6 +108,11 @@ impl Meter {
         Ok(())
     }
 
+    /// Bytes that are in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// Gives back what was kept.
     pub(crate) fn release(&mut self, bytes: u64) {
         self.memory_bytes = self.memory_bytes.saturating_sub(bytes);

@@ -87,7 +87,7 @@ impl Batch {
     }
 
     /// About how many bytes the rows take.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 

@@ -58,6 +58,12 @@ impl Cursor {
         Ok(Cursor { plan, params, state: State::NotBegun, meter: Meter::default(), pending: None })
     }
 
+    /// About how many bytes it keeps in memory while it rests, with its parameters, and without its plan.
+    pub fn memory_bytes(&self) -> u64 {
+        let pending = self.pending.as_ref().map_or(0, |(rows, _)| rows.bytes());
+        self.meter.memory_bytes() + pending + self.params.bytes()
+    }
+
     /// Fills `batch`, which is cleared first, with the next rows: `max_rows` at most, fewer if they are long, and at
     /// least one unless it is at its end.
     ///

@@ -2,6 +2,8 @@
 
 use graphite_graph::Value;
 
+use crate::rows::value_bytes;
+
 /// Values for the parameters of a plan, by name. A node or edge is given by its id, as an integer of the same bits.
 ///
 /// Mostly there is one, and never is one added later: so they are a sorted list.
@@ -18,6 +20,12 @@ impl Params {
     pub fn get(&self, name: &str) -> Option<&Value> {
         let found = self.0.binary_search_by(|(known, _)| known.as_str().cmp(name));
         found.ok().and_then(|index| self.0.get(index)).map(|(_, value)| value)
+    }
+
+    /// About how many bytes they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        let own = size_of::<(String, Value)>() as u64;
+        self.0.iter().map(|(name, value)| own + name.len() as u64 + value_bytes(value)).sum()
     }
 }
 

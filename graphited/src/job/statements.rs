@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use graphite_graph::{Snapshot, Transaction};
 use graphite_protocol::messages::Summary;
@@ -13,7 +12,7 @@ use super::{Answer, Job, Result, no_cursor};
 use crate::errors;
 use crate::plans::{DecodedRun, Prepared};
 use crate::rows::{Failure, Limits, Rows};
-use crate::shared::{Shared, to_usize};
+use crate::shared::Shared;
 use crate::state::{HeldSnapshot, Open, Source};
 
 impl Job {
@@ -69,8 +68,8 @@ impl Job {
         match result {
             Ok(false) => Ok(()),
             Ok(true) => {
-                self.state.check_cursors(to_usize(shared.config.cursors_max))?;
-                self.state.keep(rows, source, prepared.clone());
+                let share = self.state.room_for(&rows, prepared, shared)?;
+                self.state.keep(rows, source, prepared.clone(), share);
                 Ok(())
             }
             Err(failure) => Err(self.explain(failure)),
@@ -159,9 +158,15 @@ impl Job {
                 return Err(self.explain(failure));
             }
         };
-        if rows.is_some() {
-            self.state.check_cursors(to_usize(shared.config.cursors_max))?;
-        }
+        let rest = match rows {
+            Some(rows) => {
+                let share = self.state.room_for(&rows, &run.prepared, shared).inspect_err(|_| {
+                    shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
+                })?;
+                Some((rows, share))
+            }
+            None => None,
+        };
         if let Some(reason) = self.interrupt.reason() {
             shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
             return Err(reason.error());
@@ -170,8 +175,8 @@ impl Job {
             shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
             errors::of_graph(&error)
         })?;
-        if let Some(rows) = rows {
-            self.state.keep(rows, Source::Complete, run.prepared.clone());
+        if let Some((rows, share)) = rest {
+            self.state.keep(rows, Source::Complete, run.prepared.clone(), share);
         }
         Ok(Answer { frame, after: committed.lsn, committed: Some(committed.lsn) })
     }
@@ -195,10 +200,14 @@ impl Job {
             (Source::Complete, _) => write(&shared.db.snapshot().map_err(|error| errors::of_graph(&error))?),
         };
         let in_transaction = matches!(cursor.source, Source::Transaction);
+        let result = match result {
+            Ok(true) => cursor.rest().map(|()| Some(cursor)).map_err(Failure::from),
+            Ok(false) => Ok(None),
+            Err(failure) => Err(failure),
+        };
         match result {
-            Ok(more) => {
-                if more {
-                    cursor.used = Instant::now();
+            Ok(left) => {
+                if let Some(cursor) = left {
                     self.state.cursors.insert(id, cursor);
                 }
                 // A page of rows from a write transaction may rest on what is not durable.

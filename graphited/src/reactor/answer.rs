@@ -23,6 +23,8 @@ impl Core {
         self.scratch.clear();
         write_error(&mut self.scratch, msgid, error, self.shared.frame_bytes_max());
         session.connection.outbox.copy_in_order(&self.scratch);
+        // The answer that it stands for may have been long.
+        self.tidy_scratch();
         tracing::debug!(sid = session.id(), msgid, code = %error.code, "refused");
     }
 

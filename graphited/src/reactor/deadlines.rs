@@ -38,7 +38,10 @@ impl Core {
 
     /// A client has stopped reading: it has to have read something by and by.
     pub(super) fn client_stalls(&mut self, session: &mut Session) {
-        session.stalled_at = session.connection.outbox.progress();
+        // A deadline that an earlier block has set measures from there: it says nothing of what left in between.
+        if !self.timers.has(session.id(), Kind::Stall) {
+            session.stalled_at = session.connection.outbox.progress();
+        }
         self.watch(session, Kind::Stall, self.shared.config.client_stall_timeout_ms);
         // The socket may have had room again before anybody waited for it; registering tells.
         if let Err(error) = self.await_room(session, true) {
@@ -217,5 +220,58 @@ impl Reactor {
             Kind::Shutdown => self.time_is_up(),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::reactor::FIRST_SESSION;
+    use crate::reactor::tests::with_client;
+
+    /// More than any socket takes.
+    const LONG: usize = 16 << 20;
+
+    /// Puts a long answer into the outbox, sends what the socket takes, and does what the event would.
+    fn answer_blocks(reactor: &mut Reactor) {
+        let session = reactor.sessions.get_mut(&FIRST_SESSION).unwrap();
+        session.connection.outbox.add(&vec![7; LONG]);
+        session.connection.send(&reactor.core.shared.events);
+        assert!(session.connection.outbox.is_blocked());
+        reactor.core.client_stalls(session);
+    }
+
+    fn wait_for_the_deadline(reactor: &mut Reactor) {
+        while reactor.core.timers.next().is_none_or(|next| next > Instant::now()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        reactor.take_deadlines();
+    }
+
+    /// The deadline of an answer that was read meanwhile says nothing about the one that blocks now.
+    #[test]
+    fn a_client_that_reads_is_kept_and_one_that_does_not_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reactor, mut client) = with_client(dir.path(), |shared| {
+            shared.config.client_stall_timeout_ms = 20;
+            shared.config.hello_timeout_ms = 0;
+        });
+        answer_blocks(&mut reactor);
+        let mut answer = vec![0; LONG];
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| client.read_exact(&mut answer).unwrap());
+            let connection = reactor.sessions[&FIRST_SESSION].connection.clone();
+            while !reading.is_finished() {
+                connection.send(&reactor.core.shared.events);
+            }
+            assert!(!connection.outbox.is_blocked());
+        });
+        answer_blocks(&mut reactor);
+        wait_for_the_deadline(&mut reactor);
+        assert!(reactor.sessions.contains_key(&FIRST_SESSION), "it has read a whole answer");
+        wait_for_the_deadline(&mut reactor);
+        assert!(!reactor.sessions.contains_key(&FIRST_SESSION), "it has read nothing since");
     }
 }

@@ -84,11 +84,7 @@ impl Reactor {
                 // What it has sent already is answered, if only that the daemon leaves; then it is closed.
                 session.is_leaving = true;
                 session.at_end = true;
-                if let Some(state) = session.state.as_mut() {
-                    let open = std::mem::take(state);
-                    session.transaction = None;
-                    self.core.dispose(session.connection.session, open);
-                }
+                self.core.give_up(session);
                 self.core.schedule(session);
             } else if !session.is_free() {
                 session.connection.await_done(true);

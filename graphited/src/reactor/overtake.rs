@@ -111,24 +111,24 @@ impl Core {
         true
     }
 
-    /// Answers on a thread of its own. The reactor sends the answer, for it may be the last that a session waits for.
+    /// Answers on a thread of its own, or with `busy` if the system has none to give. The reactor sends the answer, for
+    /// it may be the last that a session waits for.
     fn on_its_own<T: Wire>(
         &self,
         connection: &Arc<Connection>,
         msgid: u32,
         work: impl FnOnce(&Shared) -> Result<T, WireError> + Send + 'static,
     ) {
-        let (shared, connection) = (self.shared.clone(), connection.clone());
-        self.shared.admin.give(move || {
-            let mut frame = Vec::new();
-            match work(&shared) {
-                Ok(reply) => write_response(&mut frame, msgid, &reply, shared.frame_bytes_max()),
-                Err(error) => write_error(&mut frame, msgid, &error, shared.frame_bytes_max()),
-            }
-            connection.outbox.add(&frame);
-            connection.overtaken_is_answered();
-            shared.events.post(Event::Send { connection });
+        let (shared, asker) = (self.shared.clone(), connection.clone());
+        let given = self.shared.admin.try_give(move || {
+            let reply = work(&shared);
+            answer_overtaking(&shared, asker, msgid, reply);
         });
+        if let Err(error) = given {
+            let message = format!("the system has no thread for this: {error}; nothing was done");
+            let refusal: Result<T, _> = Err(WireError::new(ErrorCode::Busy, message));
+            answer_overtaking(&self.shared, connection.clone(), msgid, refusal);
+        }
     }
 }
 
@@ -184,6 +184,8 @@ impl Reactor {
                     session.connection.is_over().store(true, Ordering::Release);
                     session.waiting.clear();
                     session.waiting_bytes = 0;
+                    // Now, and not when it leaves: that may have to wait for its client to read.
+                    self.core.give_up(session);
                     self.core.schedule(session);
                 }
                 Ok(KillReply { killed })
@@ -252,6 +254,22 @@ impl Reactor {
     }
 }
 
+fn answer_overtaking(
+    shared: &Shared,
+    connection: Arc<Connection>,
+    msgid: u32,
+    reply: Result<impl Wire, WireError>,
+) {
+    let mut frame = Vec::new();
+    match reply {
+        Ok(reply) => write_response(&mut frame, msgid, &reply, shared.frame_bytes_max()),
+        Err(error) => write_error(&mut frame, msgid, &error, shared.frame_bytes_max()),
+    }
+    connection.outbox.add(&frame);
+    connection.overtaken_is_answered();
+    shared.events.post(Event::Send { connection });
+}
+
 fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusReply, WireError> {
     let graph = shared.db.status().map_err(|error| errors::of_graph(&error))?;
     let store = shared.db.store().status();
@@ -317,4 +335,53 @@ fn check(shared: &Shared, stop: &AtomicBool) -> Result<CheckReply, WireError> {
         edges: report.edges,
         problems: problems.map(|why| Problem { page: None, why }).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use graphite_protocol::message::{Message, write_request};
+    use graphite_protocol::messages::Hello;
+    use graphite_protocol::{FRAME_BYTES_MAX, FrameReader};
+
+    use super::*;
+    use crate::reactor::FIRST_SESSION;
+    use crate::reactor::tests::with_client;
+    use crate::workers::Pool;
+
+    /// A system that has no thread to give ends nothing but the request.
+    #[test]
+    fn what_needs_a_thread_that_there_is_not_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reactor, mut client) =
+            with_client(dir.path(), |shared| shared.admin = Pool::without_threads("admin"));
+        let mut sent = Vec::new();
+        let hello = Hello { protocol: 1, client: "test/1".into() };
+        write_request(&mut sent, 1, &hello, FRAME_BYTES_MAX).unwrap();
+        write_request(&mut sent, 2, &Status {}, FRAME_BYTES_MAX).unwrap();
+        write_request(&mut sent, 3, &Check {}, FRAME_BYTES_MAX).unwrap();
+        write_request(&mut sent, 4, &Ping {}, FRAME_BYTES_MAX).unwrap();
+        client.write_all(&sent).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        // As the poll would tell.
+        reactor.sessions.get_mut(&FIRST_SESSION).unwrap().read_closed = true;
+        for _ in 0..3 {
+            reactor.look_at_ready();
+            reactor.take_events();
+        }
+        assert!(reactor.sessions.is_empty(), "everything is answered, and it asks for no more");
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).unwrap();
+        let mut reader = FrameReader::new(FRAME_BYTES_MAX);
+        reader.feed(&bytes);
+        let mut answers = Vec::new();
+        while let Some(frame) = reader.next_frame().unwrap() {
+            let Ok(Message::Response { msgid, result }) = Message::read(frame) else { panic!("no response") };
+            answers.push((msgid, result.err().map(|error| error.code)));
+        }
+        answers.sort_unstable_by_key(|(msgid, _)| *msgid);
+        let busy = Some(ErrorCode::Busy);
+        assert_eq!(answers, [(1, None), (2, busy.clone()), (3, busy), (4, None)]);
+    }
 }

@@ -39,6 +39,8 @@ impl Core {
     pub(super) fn handle(&mut self, session: &mut Session, frame: &[u8]) {
         let (msgid, method, params) = match Message::read(frame) {
             Ok(Message::Request { msgid, method, params }) => (msgid, method, params),
+            // Its error comes in its place, as any answer does.
+            _ if !session.is_free() => return session.keep_waiting(frame),
             Ok(_) => {
                 let error =
                     WireError::new(ErrorCode::BadRequest, "a client sends requests, and this is none");
@@ -56,16 +58,14 @@ impl Core {
         if let Some(refusal) = session.refusal.clone() {
             return self.close_with(session, msgid, &refusal);
         }
-        if session.client.is_none() || method == Hello::METHOD {
+        if session.client.is_none() || (method == Hello::METHOD && session.is_free()) {
             return self.hello(session, msgid, method, params);
         }
         if self.overtakes(session, msgid, method, params) {
             return;
         }
         if !session.is_free() {
-            session.waiting_bytes += frame.len();
-            session.waiting.push_back(frame.to_owned());
-            return;
+            return session.keep_waiting(frame);
         }
         if let Err(error) = self.execute(session, msgid, method, params) {
             self.reply_error(session, msgid, &error);
@@ -137,11 +137,15 @@ impl Core {
             Call::Close(close) => {
                 let cursor = session.state.as_mut().and_then(|state| state.cursors.remove(&close.cursor));
                 self.reply(session, msgid, &Empty {});
-                if cursor.is_some() {
+                if let Some(mut cursor) = cursor {
+                    // The client may count on the room for its next request.
+                    cursor.share.release();
                     self.shared.reads.give(move || drop(cursor));
                 }
             }
             Call::Begin(begin) => self.begin(session, msgid, begin)?,
+            // Whoever names a commit will ask for its outcome, and not knowing it is worse than not committing.
+            Call::Commit(commit) if commit.token.is_some() => return Err(unsupported("commit with a token")),
             Call::Commit(_) => self.end_transaction(session, msgid, true)?,
             Call::Rollback(_) => self.end_transaction(session, msgid, false)?,
             Call::ImportBegin(begin) => self.import(session, msgid, ImportWork::Begin(begin))?,
@@ -246,9 +250,9 @@ impl Core {
             rows.write_run(snapshot, &mut self.scratch, msgid, id, &run.prepared, None, limits, budget);
         snapshot.reader().limit_to_cache(None);
         if more? {
-            state.check_cursors(crate::shared::to_usize(self.shared.config.cursors_max))?;
+            let share = state.room_for(&rows, &run.prepared, &self.shared)?;
             let source = own.map_or(Source::Transaction, |own| Source::Own(Box::new(HeldSnapshot(own))));
-            state.keep(rows, source, run.prepared.clone());
+            state.keep(rows, source, run.prepared.clone(), share);
             self.watch_cursors(session);
         }
         self.shared.counters.statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -305,6 +309,9 @@ impl Core {
         session.transaction = done.transaction;
         session.state = Some(done.state);
         session.last_active = Instant::now();
+        if session.closing {
+            self.give_up(session);
+        }
         if had_cursors {
             self.watch_cursors(session);
         }

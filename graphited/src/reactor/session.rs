@@ -93,7 +93,7 @@ pub(super) struct Session {
     pub(super) own_commit: Lsn,
     /// When it was last heard of.
     pub(super) last_active: Instant,
-    /// How much had left when the client stopped reading.
+    /// How much had left when the deadline for the client to read something was set.
     pub(super) stalled_at: u64,
 }
 
@@ -143,6 +143,12 @@ impl Session {
     /// Whether the next request may be executed.
     pub(super) fn is_free(&self) -> bool {
         matches!(self.doing, Doing::Nothing)
+    }
+
+    /// Keeps a frame until the earlier requests are done.
+    pub(super) fn keep_waiting(&mut self, frame: &[u8]) {
+        self.waiting_bytes += frame.len();
+        self.waiting.push_back(frame.to_owned());
     }
 
     /// Whether everything that it was asked is answered and has left.

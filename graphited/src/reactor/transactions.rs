@@ -106,6 +106,16 @@ impl Core {
         }
     }
 
+    /// Rolls back what a session has open, and passes its turn on: it asks for nothing more, but may stay for a while
+    /// until its client has read what waits for it.
+    pub(super) fn give_up(&mut self, session: &mut Session) {
+        if let Some(state) = session.state.as_mut() {
+            let open = std::mem::take(state);
+            session.transaction = None;
+            self.dispose(session.connection.session, open);
+        }
+    }
+
     /// `commit` or `rollback`.
     pub(super) fn end_transaction(&mut self, session: &mut Session, msgid: u32, commit: bool) -> Result<()> {
         let Some(state) = &mut session.state else { return Err(state_is_away()) };

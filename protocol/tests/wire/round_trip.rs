@@ -85,7 +85,7 @@ proptest! {
             row.iter().for_each(|value| value.write(&mut encoder));
         }
         writer.finish(&mut encoder, cursor, wrote.then_some(&summary));
-        message::end_response(&mut out, response, FRAME_BYTES_MAX);
+        message::end_response(&mut out, response, FRAME_BYTES_MAX).unwrap();
 
         let Message::Response { msgid: 5, result: Ok(result) } = Message::read(&out[4..]).unwrap() else {
             panic!("not a response")
@@ -212,6 +212,16 @@ fn a_result_too_long_for_a_frame_becomes_an_error() {
         panic!("not an error")
     };
     assert_eq!(error.code, ErrorCode::TooLarge);
+}
+
+#[test]
+fn a_result_too_long_for_a_frame_leaves_nothing_of_itself() {
+    let mut out = b"before".to_vec();
+    let response = message::begin_response(&mut out, 3);
+    Value::Bytes(vec![0; 5000]).write(&mut Encoder::new(&mut out));
+    let error = message::end_response(&mut out, response, 1000).unwrap_err();
+    assert_eq!(error.code, ErrorCode::TooLarge);
+    assert_eq!(out, b"before");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use graphite_client::{Client, Token};
+use graphite_client::messages::{ImportEnd, ImportEndReply};
+use graphite_client::{Client, Error, Token};
 
 use super::batch::{BATCH_BYTES_MAX, Rows};
 use super::header::{ColumnFlags, FileKind, parse_header};
@@ -149,8 +150,8 @@ impl Job {
         if self.progress { Progress::new(bytes) } else { Progress::silent() }
     }
 
-    /// Loads the files.
-    pub(crate) fn load(&self, client: &mut Client) -> Outcome<Loaded> {
+    /// Loads the files. `connect` makes another connection, if this one is lost at the very end.
+    pub(crate) fn load(&self, client: &mut Client, connect: impl Fn() -> Outcome<Client>) -> Outcome<Loaded> {
         let files = self.prepare()?;
         let started = Instant::now();
         let (mut loader, known) = Loader::begin(client, self.import.clone(), self.resume)?;
@@ -185,11 +186,12 @@ impl Job {
         let result = result.and(flushed);
         progress.clear();
         bad.finish()?;
-        if let Err(failure) = result {
-            let batches = loader.batches();
-            return Err(self.with_hint(failure, batches));
-        }
-        let ended = loader.end()?;
+        let batches = loader.batches();
+        let ended = result.and_then(|()| match loader.end() {
+            Err(Failure::Client(lost)) if lost.is_no_connection() => self.end_again(lost, connect),
+            ended => ended,
+        });
+        let ended = ended.map_err(|failure| self.with_hint(failure, batches))?;
         Ok(Loaded {
             nodes: ended.nodes,
             edges: ended.edges,
@@ -199,6 +201,16 @@ impl Job {
             time: started.elapsed(),
             was_complete: false,
         })
+    }
+
+    /// Nobody knows whether an import has ended whose answer was lost. To end it again tells, and changes nothing: to
+    /// run the command again would load everything twice.
+    fn end_again(&self, lost: Error, connect: impl Fn() -> Outcome<Client>) -> Outcome<ImportEndReply> {
+        let again = connect().and_then(|mut client| {
+            let end = ImportEnd { import: self.import.clone() };
+            Ok(client.call(&end)?)
+        });
+        again.map_err(|_| lost.into())
     }
 
     fn take(
@@ -320,4 +332,34 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         text += &format!("; {} left out", count(loaded.bad, "bad line"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::tests::{Fake, with_fake};
+    use super::*;
+
+    fn job() -> Job {
+        let nodes = InputFile::built("nodes.csv", FileKind::Nodes, b":ID,name\na,Ada\nb,Ben\n");
+        Job::new(vec![nodes], Token::new("test").unwrap())
+    }
+
+    #[test]
+    fn an_end_whose_answer_is_lost_is_asked_for_again() {
+        let fake = with_fake(Fake::losing_ends(1), |client, connect| {
+            let loaded = job().load(client, connect).unwrap();
+            assert_eq!((loaded.nodes, loaded.edges, loaded.batches, loaded.before), (2, 0, 1, 0));
+        });
+        assert_eq!((fake.batches.len(), fake.ends), (1, 2));
+    }
+
+    #[test]
+    fn an_end_whose_answer_stays_lost_fails_as_it_did_first() {
+        let fake = with_fake(Fake::losing_ends(1), |client, _| {
+            let nobody = || Err(Failure::Failed("nobody is there".to_owned()));
+            let failure = job().load(client, nobody).unwrap_err();
+            assert!(matches!(&failure, Failure::Client(error) if error.is_no_connection()), "{failure:?}");
+        });
+        assert_eq!((fake.batches.len(), fake.ends), (1, 1));
+    }
 }

@@ -332,7 +332,7 @@ impl<'c> Loader<'c> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use graphite_client::messages::{EdgeBatch, NodeBatch};
     use graphite_client::{FRAME_BYTES_MAX, Packed};
@@ -341,15 +341,34 @@ mod tests {
     use graphite_protocol::{FrameReader, WireError};
     use std::io::{Read, Write};
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     /// A daemon that knows nothing but imports, takes batches of few rows, and is busy now and then. It gives ids
     /// from 1,000 on.
-    struct Fake {
+    pub(in super::super) struct Fake {
         rows_max: usize,
         busy: u32,
         /// Rows of each batch, nodes and edges.
-        batches: Vec<(usize, Vec<(u64, u64)>)>,
+        pub(in super::super) batches: Vec<(usize, Vec<(u64, u64)>)>,
         next_id: u64,
+        /// How often it was asked to end the import.
+        pub(in super::super) ends: u32,
+        /// So many of these are not answered: the connection is closed instead.
+        ends_lost: u32,
+    }
+
+    impl Fake {
+        /// One whose answer to the end of an import is lost so many times.
+        pub(in super::super) fn losing_ends(ends_lost: u32) -> Fake {
+            Fake { ends_lost, ..Fake::default() }
+        }
+    }
+
+    impl Default for Fake {
+        fn default() -> Fake {
+            Fake { rows_max: 100, busy: 0, batches: vec![], next_id: 1000, ends: 0, ends_lost: 0 }
+        }
     }
 
     impl Fake {
@@ -399,6 +418,7 @@ mod tests {
                     return write_response(out, msgid, &status, FRAME_BYTES_MAX);
                 }
                 Call::ImportEnd(_) => {
+                    self.ends += 1;
                     let nodes = self.batches.iter().map(|(nodes, _)| *nodes as u64).sum();
                     let edges = self.batches.iter().map(|(_, edges)| edges.len() as u64).sum();
                     let batches = self.batches.len() as u64;
@@ -428,11 +448,16 @@ mod tests {
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 reader.feed(&buffer[..count]);
                 let mut out = Vec::new();
+                let ends = self.ends;
                 while let Some(frame) = reader.next_frame().unwrap() {
                     let Message::Request { msgid, method, params } = Message::read(frame).unwrap() else {
                         panic!("a request was expected")
                     };
                     self.answer(&mut out, msgid, Call::read(method, params).unwrap());
+                }
+                if self.ends > ends && self.ends_lost > 0 {
+                    self.ends_lost -= 1;
+                    return self;
                 }
                 stream.write_all(&out).unwrap();
             }
@@ -440,15 +465,31 @@ mod tests {
         }
     }
 
-    /// Runs `work` against a fake daemon, and returns what that has afterwards.
-    fn with_fake(fake: Fake, work: impl FnOnce(&mut Client)) -> Fake {
+    /// Runs `work` against a fake daemon, and returns what that has afterwards. The daemon serves one connection after
+    /// another; `work` gets one, and may make more.
+    pub(in super::super) fn with_fake(
+        mut fake: Fake,
+        work: impl FnOnce(&mut Client, &dyn Fn() -> Outcome<Client>),
+    ) -> Fake {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let server = std::thread::spawn(move || fake.serve(listener.accept().unwrap().0));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = is_over.clone();
+        let server = std::thread::spawn(move || {
+            loop {
+                let stream = listener.accept().unwrap().0;
+                if seen.load(Ordering::SeqCst) {
+                    return fake;
+                }
+                fake = fake.serve(stream);
+            }
+        });
         let mut client = Client::connect(&socket).unwrap();
-        work(&mut client);
+        work(&mut client, &|| Ok(Client::connect(&socket)?));
         drop(client);
+        is_over.store(true, Ordering::SeqCst);
+        UnixStream::connect(&socket).unwrap();
         server.join().unwrap()
     }
 
@@ -470,9 +511,9 @@ mod tests {
     #[test]
     fn batches_too_large_or_too_early_arrive_whole_and_in_order() {
         for rows_max in [1, 3, 10, 100] {
-            let fake = Fake { rows_max, busy: 0, batches: vec![], next_id: 1000 };
+            let fake = Fake { rows_max, ..Fake::default() };
             let token = Token::new("test").unwrap();
-            let fake = with_fake(fake, |client| {
+            let fake = with_fake(fake, |client, _| {
                 let (mut loader, known) = Loader::begin(client, token, false).unwrap();
                 assert_eq!(known, [0_u64; 0]);
                 for count in [10, 7, 1] {
@@ -507,8 +548,8 @@ mod tests {
 
     #[test]
     fn a_resumed_import_takes_ids_from_the_daemon() {
-        let fake = Fake { rows_max: 100, busy: 0, batches: vec![(4, vec![])], next_id: 1000 };
-        let fake = with_fake(fake, |client| {
+        let fake = Fake { batches: vec![(4, vec![])], ..Fake::default() };
+        let fake = with_fake(fake, |client, _| {
             let (mut loader, known) = Loader::begin(client, Token::new("test").unwrap(), true).unwrap();
             assert_eq!(known, [4]);
             loader.skip_known(true);
@@ -521,8 +562,8 @@ mod tests {
 
     #[test]
     fn one_row_that_is_too_large_is_a_failure() {
-        let fake = Fake { rows_max: 0, busy: 0, batches: vec![], next_id: 1000 };
-        with_fake(fake, |client| {
+        let fake = Fake { rows_max: 0, ..Fake::default() };
+        with_fake(fake, |client, _| {
             let (mut loader, _) = Loader::begin(client, Token::new("test").unwrap(), false).unwrap();
             loader.push(nodes(5)).unwrap();
             let failure = loader.flush().unwrap_err();

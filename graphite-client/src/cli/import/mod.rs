@@ -34,7 +34,7 @@ pub(crate) fn run(target: &Target, args: &ImportArgs, out: &mut impl Write) -> O
     let quiet = Job { infer: false, ..Job::from_args(args)? };
     quiet.prepare()?;
     let mut client = target.connect(true)?;
-    let loaded = job.load(&mut client)?;
+    let loaded = job.load(&mut client, || target.connect(false))?;
     writeln!(out, "{}", job::summary(&loaded))?;
     Ok(())
 }
