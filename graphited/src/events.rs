@@ -33,6 +33,11 @@ pub(crate) enum Event {
         /// Whose.
         connection: Arc<Connection>,
     },
+    /// What somebody wanted to send was sent by another thread.
+    Sent {
+        /// Whose it was.
+        session: u64,
+    },
     /// A client has stopped reading.
     Blocked {
         /// Which.

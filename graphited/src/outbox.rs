@@ -6,7 +6,10 @@
 //!    a reply that is ready while an earlier one is parked waits in its slot.
 //! 3. Any thread may add and send. The bytes are sent at once if the socket takes them; what it does not take is sent
 //!    by the reactor when the socket has room again.
-//! 4. Nothing blocks: the socket is in nonblocking mode.
+//! 4. Nothing blocks: the socket is in nonblocking mode, and the lock is not held while the system sends. For that may
+//!    hand the processor to the client, which asks for more; and whoever takes that up would wait for the lock.
+//! 5. One thread sends at a time. Whoever comes meanwhile has nothing to wait for: the one who is at it sends what was
+//!    added, looks at the socket once more before it takes it for full, and says that it was asked.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -23,8 +26,10 @@ pub(crate) struct Slot(u64);
 /// How a sending ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// Everything that may leave has left.
+    /// Everything that may leave has left, or does by the hand of another thread.
     All,
+    /// Everything that may leave has left, and somebody asked for that meanwhile.
+    AllAsAsked,
     /// The socket is full.
     Blocked,
     /// The socket is full, and was not before.
@@ -52,6 +57,11 @@ struct Queue {
     first: u64,
     /// Bytes of the replies in `slots`, and of those that come into them.
     held_bytes: usize,
+    /// Bytes that a thread is sending, outside of the lock.
+    under_way: usize,
+    is_sending: bool,
+    /// Somebody asked the one who sends to send.
+    is_asked: bool,
     is_blocked: bool,
     is_gone: bool,
     /// Bytes that ever left.
@@ -77,13 +87,13 @@ impl Outbox {
     }
 
     fn publish(&self, queue: &Queue) {
-        self.waiting.store(queue.bytes.len() - queue.sent + queue.held_bytes, Ordering::Release);
+        let unsent = queue.bytes.len() - queue.sent;
+        self.waiting.store(unsent + queue.under_way + queue.held_bytes, Ordering::Release);
         self.parked.store(queue.slots.len(), Ordering::Release);
-        self.has_to_send.store(queue.sent < queue.bytes.len(), Ordering::Release);
+        self.has_to_send.store(unsent > 0 && !queue.is_sending, Ordering::Release);
     }
 
-    /// Whether there is something to send that nobody is sending right now. Whoever asked it instead of sending at once
-    /// does not wait for one who is in the middle of it.
+    /// Whether there is something to send, and nobody is sending at this moment.
     pub(crate) fn has_to_send(&self) -> bool {
         self.has_to_send.load(Ordering::Acquire)
     }
@@ -169,10 +179,23 @@ impl Outbox {
     /// Sends what the socket takes.
     pub(crate) fn send(&self, mut socket: impl Write) -> Sent {
         let mut queue = self.lock();
-        self.has_to_send.store(false, Ordering::Release);
-        let result = queue.send(&mut socket);
-        self.publish(&queue);
-        result
+        if queue.is_sending {
+            queue.is_asked = true;
+            return Sent::All;
+        }
+        queue.is_sending = true;
+        let mut buffer = Vec::new();
+        loop {
+            let sent = queue.take(&mut buffer);
+            self.publish(&queue);
+            drop(queue);
+            let (sent, end) = write(&mut socket, &buffer, sent);
+            queue = self.lock();
+            if let Some(result) = queue.took(&mut buffer, sent, end) {
+                self.publish(&queue);
+                return result;
+            }
+        }
     }
 
     /// The client is gone: forgets everything, and takes nothing any more.
@@ -181,6 +204,7 @@ impl Outbox {
         queue.is_gone = true;
         queue.bytes = Vec::new();
         queue.sent = 0;
+        // What is under way is let go by whoever sends it.
         // Slots stay, so that replies that come later find theirs.
         for reply in &mut queue.slots {
             match reply {
@@ -217,30 +241,48 @@ impl Queue {
         }
     }
 
-    fn send(&mut self, socket: &mut impl Write) -> Sent {
-        while self.sent < self.bytes.len() {
-            match socket.write(&self.bytes[self.sent..]) {
-                Ok(0) => return self.gone(),
-                Ok(count) => {
-                    self.sent += count;
-                    self.progress += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.tidy();
-                    let was_blocked = std::mem::replace(&mut self.is_blocked, true);
-                    return if was_blocked { Sent::Blocked } else { Sent::BlockedNow };
-                }
-                Err(_) => return self.gone(),
+    /// Puts what is to be sent into `buffer`, which is empty, and returns how much of it was sent already.
+    fn take(&mut self, buffer: &mut Vec<u8>) -> usize {
+        std::mem::swap(&mut self.bytes, buffer);
+        let sent = std::mem::take(&mut self.sent);
+        self.under_way = buffer.len() - sent;
+        sent
+    }
+
+    /// The system took `buffer` up to `sent`, and stopped for the reason `end`. `None` if there is more to be sent now.
+    fn took(&mut self, buffer: &mut Vec<u8>, sent: usize, end: Option<io::Error>) -> Option<Sent> {
+        let unsent = buffer.len() - sent;
+        self.progress += (self.under_way - unsent) as u64;
+        self.under_way = 0;
+        let is_full = end.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if self.is_gone || end.is_some() && !is_full {
+            self.is_sending = false;
+            return Some(self.gone());
+        }
+        if is_full {
+            // What was added meanwhile comes behind the rest.
+            let added = std::mem::replace(&mut self.bytes, std::mem::take(buffer));
+            self.bytes.extend_from_slice(&added);
+            self.sent = sent;
+            self.tidy();
+            // Whoever asked may have been told by the system that there is room, which it does only once.
+            if std::mem::take(&mut self.is_asked) {
+                return None;
             }
+            self.is_sending = false;
+            let was_blocked = std::mem::replace(&mut self.is_blocked, true);
+            return Some(if was_blocked { Sent::Blocked } else { Sent::BlockedNow });
         }
-        self.bytes.clear();
-        self.sent = 0;
+        buffer.clear();
+        if !self.bytes.is_empty() {
+            return None;
+        }
+        if buffer.capacity() <= KEEP_BYTES {
+            std::mem::swap(&mut self.bytes, buffer);
+        }
+        self.is_sending = false;
         self.is_blocked = false;
-        if self.bytes.capacity() > KEEP_BYTES {
-            self.bytes = Vec::new();
-        }
-        if self.is_gone { Sent::Gone } else { Sent::All }
+        Some(if std::mem::take(&mut self.is_asked) { Sent::AllAsAsked } else { Sent::All })
     }
 
     /// Drops what was sent, once that is most of it.
@@ -257,6 +299,19 @@ impl Queue {
         self.sent = 0;
         Sent::Gone
     }
+}
+
+/// Writes `bytes` from `sent` on; returns up to where they were taken, and why no further.
+fn write(socket: &mut impl Write, bytes: &[u8], mut sent: usize) -> (usize, Option<io::Error>) {
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        match socket.write(rest) {
+            Ok(0) => return (sent, Some(io::ErrorKind::WriteZero.into())),
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (sent, Some(error)),
+        }
+    }
+    (sent, None)
 }
 
 #[cfg(test)]
@@ -324,6 +379,78 @@ mod tests {
         socket.room = 100;
         assert_eq!(outbox.send(&mut socket), Sent::All);
         assert_eq!(socket.got, b"0123456789ab");
+    }
+
+    /// A socket during whose sending others do something with the outbox.
+    struct Busy<'a, F: FnMut(usize)> {
+        socket: &'a mut Narrow,
+        meanwhile: F,
+        writes: usize,
+    }
+
+    impl<F: FnMut(usize)> Write for Busy<'_, F> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let result = self.socket.write(bytes);
+            (self.meanwhile)(self.writes);
+            self.writes += 1;
+            result
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_comes_while_a_thread_sends_is_sent_by_it_and_nobody_waits() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 100, got: Vec::new() };
+        outbox.add(b"012");
+        let meanwhile = |writes| {
+            if writes == 0 {
+                outbox.add(b"34");
+                assert_eq!(outbox.waiting_bytes(), 5, "what is under way counts");
+                assert!(!outbox.has_to_send());
+                assert_eq!(outbox.send(Narrow { room: 0, got: Vec::new() }), Sent::All);
+            }
+        };
+        let result = outbox.send(Busy { socket: &mut socket, meanwhile, writes: 0 });
+        assert_eq!((result, outbox.waiting_bytes(), outbox.progress()), (Sent::AllAsAsked, 0, 5));
+        assert_eq!(socket.got, b"01234");
+        outbox.add(b"5");
+        assert!(outbox.has_to_send());
+        assert_eq!(outbox.send(&mut socket), Sent::All, "who asked was told");
+    }
+
+    /// The system says only once that there is room. If it says so to somebody who finds a thread at it that has just
+    /// been told the opposite, that thread has to look again.
+    #[test]
+    fn room_that_comes_while_a_thread_finds_none_is_not_missed() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 0, got: Vec::new() };
+        outbox.add(b"0");
+        assert_eq!(outbox.send(&mut socket), Sent::BlockedNow);
+        let mut asked = false;
+        let meanwhile = |_| {
+            if !std::mem::replace(&mut asked, true) {
+                outbox.add(b"1");
+                outbox.send(Narrow { room: 0, got: Vec::new() });
+            }
+        };
+        let mut busy = Busy { socket: &mut socket, meanwhile, writes: 0 };
+        assert_eq!(outbox.send(&mut busy), Sent::Blocked);
+        assert_eq!(busy.writes, 2, "it looked again");
+        socket.room = 9;
+        assert_eq!(outbox.send(&mut socket), Sent::All);
+        assert_eq!(socket.got, b"01");
+    }
+
+    #[test]
+    fn an_outbox_that_is_closed_while_a_thread_sends_stays_empty() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 2, got: Vec::new() };
+        outbox.add(b"0123");
+        let result = outbox.send(Busy { socket: &mut socket, meanwhile: |_| outbox.close(), writes: 0 });
+        assert_eq!((result, outbox.waiting_bytes(), outbox.has_to_send()), (Sent::Gone, 0, false));
     }
 
     #[test]

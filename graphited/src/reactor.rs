@@ -220,6 +220,11 @@ impl Reactor {
                         self.core.schedule(session);
                     }
                 }
+                Event::Sent { session } => {
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        self.core.schedule(session);
+                    }
+                }
                 Event::Blocked { session } => {
                     if let Some(session) = self.sessions.get_mut(&session) {
                         self.core.client_stalls(session);
@@ -329,7 +334,10 @@ impl Core {
             // It goes when the last reply has left; likewise.
             session.connection.await_visible();
         }
-        if session.connection.outbox.has_to_send() {
+        // Another thread that is sending is not disturbed, unless what it finds matters here.
+        let matters = session.closing || session.at_end || session.awaits_room;
+        let outbox = &session.connection.outbox;
+        if outbox.has_to_send() || matters && outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
         if !session.is_free() {

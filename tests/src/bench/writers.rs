@@ -14,6 +14,7 @@ use super::Result;
 use super::latency::Latencies;
 use super::limits::SyncedFile;
 use super::loaded::Loaded;
+use super::placement::Placement;
 use super::random::Random;
 
 /// How many clients commit in a slice.
@@ -125,8 +126,14 @@ pub(crate) fn round(
         again: AtomicU64::new(0),
     };
     let clients: Vec<Client> = (0..CLIENTS_MAX).map(|_| loaded.daemon.connect()).collect::<Result<_>>()?;
-    let mut leader =
-        Leader { shared: &shared, watch: loaded.daemon.connect()?, synced, bytes, round: Round::new() };
+    let mut leader = Leader {
+        shared: &shared,
+        daemon: loaded.daemon.pid(),
+        watch: loaded.daemon.connect()?,
+        synced,
+        bytes,
+        round: Round::new(),
+    };
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
         let mut clients = clients.into_iter().enumerate();
@@ -149,6 +156,8 @@ pub(crate) fn round(
 /// The first of the clients, which keeps the books as well.
 struct Leader<'a> {
     shared: &'a Shared<'a>,
+    /// The daemon's process.
+    daemon: u32,
     watch: Client,
     synced: &'a mut SyncedFile,
     bytes: &'a mut usize,
@@ -179,8 +188,9 @@ impl Leader<'_> {
         result
     }
 
-    /// Commits and writes in turns, each for the time of a slice about.
+    /// Commits and writes in turns, each for the time of a slice about, on one processor as the writes are.
     fn alternate(&mut self, client: &mut Client, random: &mut Random) -> Result<()> {
+        let _placed = Placement::One.take(&[self.daemon])?;
         let began = Instant::now();
         while began.elapsed() < 2 * SLICE {
             for _ in 0..ALTERNATELY {

@@ -25,36 +25,21 @@ pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
     out.extend_from_slice(&[0, 0]);
     let mut count: u16 = 0;
     let mut open: Option<(usize, usize)> = None;
-    for chunk in (0..PAGE_BODY_BYTES).step_by(CHUNK) {
-        // Most of a page is equal, so much of it is compared at a time.
-        let chunk_end = (chunk + CHUNK).min(PAGE_BODY_BYTES);
-        if base[chunk..chunk_end] == new[chunk..chunk_end] {
-            continue;
-        }
-        for block in (chunk..chunk_end).step_by(BLOCK) {
-            let block_end = (block + BLOCK).min(PAGE_BODY_BYTES);
-            if is_equal(&base[block..block_end], &new[block..block_end]) {
-                continue;
+    let mut at = 0;
+    while let Some((word, differing)) = next_difference(base, new, at) {
+        // The lowest byte of the number is the first in the page.
+        let first = word + differing.trailing_zeros() as usize / 8;
+        let last = word + WORD - 1 - differing.leading_zeros() as usize / 8;
+        open = match open {
+            Some((start, end)) if first - end <= JOIN => Some((start, last + 1)),
+            Some(range) => {
+                put(new, range, out);
+                count += 1;
+                Some((first, last + 1))
             }
-            for word in (block..block_end).step_by(WORD) {
-                let differing = word_of(base, word) ^ word_of(new, word);
-                if differing == 0 {
-                    continue;
-                }
-                // The lowest byte of the number is the first in the page.
-                let first = word + differing.trailing_zeros() as usize / 8;
-                let last = word + WORD - 1 - differing.leading_zeros() as usize / 8;
-                open = match open {
-                    Some((start, end)) if first - end <= JOIN => Some((start, last + 1)),
-                    Some(range) => {
-                        put(new, range, out);
-                        count += 1;
-                        Some((first, last + 1))
-                    }
-                    None => Some((first, last + 1)),
-                };
-            }
-        }
+            None => Some((first, last + 1)),
+        };
+        at = word + WORD;
     }
     if let Some(range) = open {
         put(new, range, out);
@@ -64,15 +49,36 @@ pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
     count
 }
 
-/// Compares whole words in place: for a few bytes the call of `memcmp`, which `==` is, costs more than they do.
+/// The first word from `at` on that differs, and its bits that do. Most of a page is equal, so as much of it as possible
+/// is compared at a time.
 #[inline]
-fn is_equal(base: &[u8], new: &[u8]) -> bool {
-    let (base, new) = (base.as_chunks::<WORD>().0, new.as_chunks::<WORD>().0);
-    let differing = base
-        .iter()
-        .zip(new)
-        .fold(0, |differing, (base, new)| differing | (u64::from_ne_bytes(*base) ^ u64::from_ne_bytes(*new)));
-    differing == 0
+fn next_difference(base: &Body, new: &Body, mut at: usize) -> Option<(usize, u64)> {
+    while at < PAGE_BODY_BYTES {
+        let end = (at + CHUNK).min(PAGE_BODY_BYTES);
+        if at.is_multiple_of(CHUNK) && base[at..end] == new[at..end] {
+            at = end;
+        } else if at.is_multiple_of(BLOCK) && is_equal_block(&base[at..], &new[at..]) {
+            at += BLOCK;
+        } else {
+            let differing = word_of(base, at) ^ word_of(new, at);
+            if differing != 0 {
+                return Some((at, differing));
+            }
+            at += WORD;
+        }
+    }
+    None
+}
+
+/// Whether there is a whole block, and it is equal. For so few bytes the call of `memcmp`, which `==` is, costs more than
+/// they do.
+#[inline]
+fn is_equal_block(base: &[u8], new: &[u8]) -> bool {
+    let (Some(base), Some(new)) = (base.first_chunk::<BLOCK>(), new.first_chunk::<BLOCK>()) else {
+        return false;
+    };
+    let words = base.as_chunks::<WORD>().0.iter().zip(new.as_chunks::<WORD>().0);
+    words.fold(0, |all, (base, new)| all | (u64::from_ne_bytes(*base) ^ u64::from_ne_bytes(*new))) == 0
 }
 
 #[inline]
