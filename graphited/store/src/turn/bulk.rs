@@ -12,7 +12,7 @@
 //!    new pages are held, for past that the oldest are *spilled* into the file, and read back if they are changed
 //!    again; at most [`StoreOptions::bulk_changes_bytes_max`] of pages that were there before are copied, and the cache
 //!    keeps as much again of what they were; and room for the group is reserved in the cache before anything is changed,
-//!    and until the group is written. Together that is no more than the cache.
+//!    and until the group is written. Together that is no more than the cache and a sixteenth.
 //! 4. What was spilled is not in the cache: what that may have of an earlier life of the page is discarded before the
 //!    turn is published, and nobody could look at it since the page was freed.
 
@@ -51,12 +51,12 @@ pub(super) struct Bulk {
 impl StoreOptions {
     /// Bytes of existing pages that one bulk turn may change. Each is held twice, before and after.
     pub fn bulk_changes_bytes_max(&self) -> u64 {
-        self.cache_bytes as u64 / 16 * 5
+        self.cache_bytes as u64 / 8 * 3
     }
 
     /// Bytes of new pages that a bulk turn holds.
     pub fn bulk_new_bytes_max(&self) -> u64 {
-        self.cache_bytes as u64 / 8
+        self.cache_bytes as u64 / 16
     }
 }
 
