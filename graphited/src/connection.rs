@@ -68,13 +68,13 @@ impl Connection {
         Ok(Peer { pid: u32::try_from(found.pid()).unwrap_or(0), uid: found.uid() })
     }
 
-    /// Sends what waits, and tells the reactor if the client has stopped reading, or if somebody has asked for what this
-    /// thread was about to do.
+    /// Sends what waits, and tells the reactor if the client has stopped reading, if the socket has failed, or if somebody
+    /// has asked for what this thread was about to do.
     pub(crate) fn send(&self, events: &Events) {
         match self.outbox.send(&self.stream) {
             Sent::BlockedNow => events.post(Event::Blocked { session: self.session }),
-            Sent::AllAsAsked => events.post(Event::Sent { session: self.session }),
-            Sent::All | Sent::Blocked | Sent::Gone => {}
+            Sent::ForReactor | Sent::Gone => events.post(Event::Sent { session: self.session }),
+            Sent::All | Sent::Blocked => {}
         }
     }
 

@@ -27,6 +27,7 @@ use crate::events::Events;
 use crate::reactor::{Reactor, WAKER};
 use crate::ready::Ready;
 use crate::shared::{Shared, to_usize};
+use crate::workers::Pool;
 use crate::{exit, listen, ownership};
 
 /// Why a daemon does not serve: the exit code, and one line for the operator.
@@ -131,12 +132,12 @@ fn serve(
     }
     let listener = listen::claim(&socket).map_err(|why| Failure::new(exit::CANNOT_CREATE, why))?;
     let shared = Arc::new(Shared::new(config, path.to_owned(), db, Events::new(waker)));
-    // Whether the system has threads for us is better known now than at the first request.
-    for pool in [&shared.reads, &shared.writes] {
-        pool.start().map_err(|error| Failure::system("threads", error))?;
-    }
     let more_signals = signals.try_clone().map_err(|error| Failure::system("signals", error))?;
-    let served = Reactor::new(poll, shared.clone(), listener, socket.clone(), signals).and_then(|reactor| {
+    // Whether the system has threads for us is better known now than at the first request.
+    let started = [&shared.reads, &shared.writes].into_iter().try_for_each(Pool::start);
+    let reactor =
+        started.and_then(|()| Reactor::new(poll, shared.clone(), listener, socket.clone(), signals));
+    let served = reactor.and_then(|reactor| {
         tracing::info!(database = ?path, ?socket, pid = std::process::id(), "serving");
         ready.serving();
         Crew::serve(reactor, &shared)

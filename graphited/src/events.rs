@@ -33,7 +33,7 @@ pub(crate) enum Event {
         /// Whose.
         connection: Arc<Connection>,
     },
-    /// What somebody wanted to send was sent by another thread.
+    /// Another thread has sent what was asked for, leaves the rest to the reactor, or found that the socket has failed.
     Sent {
         /// Whose it was.
         session: u64,

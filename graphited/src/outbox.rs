@@ -16,6 +16,8 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// How often a thread that sends goes on with what was added meanwhile.
+const ROUNDS_MAX: u32 = 16;
 /// An empty buffer past this gives its memory back.
 const KEEP_BYTES: usize = 64 << 10;
 
@@ -28,8 +30,9 @@ pub(crate) struct Slot(u64);
 pub(crate) enum Sent {
     /// Everything that may leave has left, or does by the hand of another thread.
     All,
-    /// Everything that may leave has left, and somebody asked for that meanwhile.
-    AllAsAsked,
+    /// The reactor has to look: somebody asked meanwhile for what is done now, or more is added all the time than this
+    /// thread is to stay for.
+    ForReactor,
     /// The socket is full.
     Blocked,
     /// The socket is full, and was not before.
@@ -78,6 +81,8 @@ pub(crate) struct Outbox {
     has_to_send: AtomicBool,
     /// Parked replies and those behind them.
     parked: AtomicUsize,
+    /// Nothing leaves any more.
+    is_gone: AtomicBool,
 }
 
 impl Outbox {
@@ -91,6 +96,12 @@ impl Outbox {
         self.waiting.store(unsent + queue.under_way + queue.held_bytes, Ordering::Release);
         self.parked.store(queue.slots.len(), Ordering::Release);
         self.has_to_send.store(unsent > 0 && !queue.is_sending, Ordering::Release);
+        self.is_gone.store(queue.is_gone, Ordering::Release);
+    }
+
+    /// Whether nothing leaves any more: the outbox was closed, or the socket failed.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
     }
 
     /// Whether there is something to send, and nobody is sending at this moment.
@@ -185,17 +196,21 @@ impl Outbox {
         }
         queue.is_sending = true;
         let mut buffer = Vec::new();
-        loop {
+        for round in 1.. {
             let sent = queue.take(&mut buffer);
             self.publish(&queue);
             drop(queue);
             let (sent, end) = write(&mut socket, &buffer, sent);
             queue = self.lock();
-            if let Some(result) = queue.took(&mut buffer, sent, end) {
-                self.publish(&queue);
-                return result;
-            }
+            let result = match queue.took(&mut buffer, sent, end) {
+                None if round < ROUNDS_MAX => continue,
+                None => queue.leave_to_reactor(),
+                Some(result) => result,
+            };
+            self.publish(&queue);
+            return result;
         }
+        unreachable!("the last round returns")
     }
 
     /// The client is gone: forgets everything, and takes nothing any more.
@@ -277,12 +292,23 @@ impl Queue {
         if !self.bytes.is_empty() {
             return None;
         }
-        if buffer.capacity() <= KEEP_BYTES {
-            std::mem::swap(&mut self.bytes, buffer);
+        // Whichever of the two is large gives its memory back.
+        if self.bytes.capacity() > KEEP_BYTES || buffer.capacity() <= KEEP_BYTES {
+            self.bytes = std::mem::take(buffer);
+        }
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
         }
         self.is_sending = false;
         self.is_blocked = false;
-        Some(if std::mem::take(&mut self.is_asked) { Sent::AllAsAsked } else { Sent::All })
+        Some(if std::mem::take(&mut self.is_asked) { Sent::ForReactor } else { Sent::All })
+    }
+
+    /// More was added again and again, and others wait for this thread.
+    fn leave_to_reactor(&mut self) -> Sent {
+        self.is_sending = false;
+        self.is_asked = false;
+        Sent::ForReactor
     }
 
     /// Drops what was sent, once that is most of it.
@@ -414,11 +440,39 @@ mod tests {
             }
         };
         let result = outbox.send(Busy { socket: &mut socket, meanwhile, writes: 0 });
-        assert_eq!((result, outbox.waiting_bytes(), outbox.progress()), (Sent::AllAsAsked, 0, 5));
+        assert_eq!((result, outbox.waiting_bytes(), outbox.progress()), (Sent::ForReactor, 0, 5));
         assert_eq!(socket.got, b"01234");
         outbox.add(b"5");
         assert!(outbox.has_to_send());
         assert_eq!(outbox.send(&mut socket), Sent::All, "who asked was told");
+    }
+
+    #[test]
+    fn a_thread_that_sends_is_let_go_though_more_comes_all_the_time() {
+        let outbox = Outbox::default();
+        let mut socket = Narrow { room: 1000, got: Vec::new() };
+        outbox.add(b"0");
+        let result = outbox.send(Busy { socket: &mut socket, meanwhile: |_| outbox.add(b"1"), writes: 0 });
+        assert_eq!((result, socket.got.len()), (Sent::ForReactor, ROUNDS_MAX as usize));
+        assert!(outbox.has_to_send());
+        assert_eq!(outbox.send(&mut socket), Sent::All);
+        assert_eq!(socket.got.len(), ROUNDS_MAX as usize + 1);
+    }
+
+    #[test]
+    fn a_long_answer_s_memory_is_given_back() {
+        let outbox = Outbox::default();
+        let long = vec![7; 2 * KEEP_BYTES];
+        outbox.add(&long);
+        let meanwhile = |writes| {
+            if writes == 0 {
+                outbox.add(&long);
+            }
+        };
+        let mut socket = Narrow { room: usize::MAX, got: Vec::new() };
+        outbox.send(Busy { socket: &mut socket, meanwhile, writes: 0 });
+        assert_eq!(socket.got.len(), 4 * KEEP_BYTES);
+        assert!(outbox.lock().bytes.capacity() <= KEEP_BYTES);
     }
 
     /// The system says only once that there is room. If it says so to somebody who finds a thread at it that has just

@@ -340,6 +340,14 @@ impl Core {
         if outbox.has_to_send() || matters && outbox.waiting_bytes() > 0 {
             session.connection.send(&self.shared.events);
         }
+        if session.connection.outbox.is_gone() {
+            session.gone_soon();
+        }
+        let is_ending = session.closing || session.at_end && !session.scheduled && !self.is_full(session);
+        if is_ending && session.is_free() && session.waiting.is_empty() {
+            // Though its client may take long to read what waits for it: nobody is to wait for that.
+            self.give_up(session);
+        }
         if !session.is_free() {
             let is_over = session.at_end || session.read_closed || session.closing || session.gone;
             session.connection.await_done(is_over || !session.waiting.is_empty());

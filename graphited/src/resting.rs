@@ -1,14 +1,22 @@
 //! Memory of cursors that rest between two requests.
 //!
-//! 1. All cursors of all sessions together keep no more than one statement may take. Their number alone is no limit:
-//!    each may have sorted as much as a statement can.
-//! 2. A cursor that is the only one may rest, whatever it keeps; so no statement is refused for good.
-//! 3. What a cursor keeps is counted when it comes to rest, and given back when it is dropped or closed.
+//! 1. A cursor is let in only if all of all sessions together keep no more than one statement may take. Their number
+//!    alone is no limit: each may have sorted as much as a statement can.
+//! 2. A cursor that is the only one may rest, whatever it keeps, and so may one that keeps little, for the number of
+//!    cursors bounds those; so no statement is refused for good.
+//! 3. What a cursor keeps is counted when it comes to rest, and given back when it is dropped or closed. One that was let
+//!    in stays though it keeps more after a fetch, as long as that is not more than rows on their way may be: for when it
+//!    is closed, the client cannot get its rows again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use graphite_protocol::{ErrorCode, WireError};
+
+/// What a cursor may keep in any case.
+const SMALL_BYTES: u64 = 64 << 10;
+/// What the rows that a cursor has taken and not shown may be, which is now little and now much.
+const ROWS_BYTES: u64 = 1 << 20;
 
 /// The room that there is for cursors.
 #[derive(Debug)]
@@ -36,9 +44,21 @@ impl Room {
     /// # Errors
     /// `too-many-requests`.
     pub(crate) fn take(self: &Arc<Self>, bytes: u64) -> Result<Share, WireError> {
-        let mut share = Share { room: self.clone(), bytes: 0 };
-        share.resize(bytes)?;
-        Ok(share)
+        let max = self.bytes_max;
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |others| {
+            let after = others.saturating_add(bytes);
+            (others == 0 || bytes <= SMALL_BYTES || after <= max).then_some(after)
+        });
+        match taken {
+            Ok(_) => Ok(Share { room: self.clone(), bytes }),
+            Err(others) => {
+                let message = format!(
+                    "cursors that rest keep {others} bytes in memory, and the {bytes} of this one would pass the \
+                     limit of {max} for all sessions together; fetch the rest of some, or close them"
+                );
+                Err(WireError::new(ErrorCode::TooManyRequests, message))
+            }
+        }
     }
 }
 
@@ -51,26 +71,27 @@ impl Share {
     /// The cursor keeps so many bytes by now.
     ///
     /// # Errors
-    /// `too-many-requests` if it has grown and there is no room for that.
+    /// `too-large` if it has grown much and there is no room for that.
     pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), WireError> {
         let (before, max) = (self.bytes, self.room.bytes_max);
-        let changed = self.room.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+        let taken = self.room.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
             let others = taken.saturating_sub(before);
             let after = others.saturating_add(bytes);
-            (bytes <= before || others == 0 || after <= max).then_some(after)
+            (bytes <= before.max(ROWS_BYTES) || others == 0 || after <= max).then_some(after)
         });
-        match changed {
+        match taken {
             Ok(_) => {
                 self.bytes = bytes;
                 Ok(())
             }
             Err(taken) => {
-                let others = taken.saturating_sub(before);
                 let message = format!(
-                    "cursors that rest keep {others} bytes in memory, and the {bytes} of this one would pass the \
-                     limit of {max} for all sessions together; fetch the rest of some, or close them"
+                    "the cursor was closed: it keeps {bytes} bytes in memory by now, which with those of other \
+                     cursors would pass the limit of {max} for all sessions together; run the statement again when \
+                     they have ended ({} bytes), or raise statement_bytes_max",
+                    taken.saturating_sub(before)
                 );
-                Err(WireError::new(ErrorCode::TooManyRequests, message))
+                Err(WireError::new(ErrorCode::TooLarge, message))
             }
         }
     }
@@ -88,18 +109,23 @@ mod tests {
 
     #[test]
     fn shares_are_bounded_and_come_back() {
-        let room = Room::new(100);
-        let mut first = room.take(1000).unwrap();
-        assert_eq!(room.take(1).unwrap_err().code, ErrorCode::TooManyRequests);
-        first.resize(60).unwrap();
-        let mut second = room.take(40).unwrap();
-        assert!(second.resize(41).is_err());
-        assert!(room.take(1).is_err());
-        second.resize(30).unwrap();
-        let third = room.take(10).unwrap();
+        const MAX: u64 = 100 * SMALL_BYTES;
+        let room = Room::new(MAX);
+        let mut first = room.take(10 * MAX).unwrap();
+        let refused = |bytes| room.take(bytes).is_err_and(|error| error.code == ErrorCode::TooManyRequests);
+        assert!(refused(SMALL_BYTES + 1));
+        first.resize(MAX - 2 * SMALL_BYTES).unwrap();
+        let mut second = room.take(2 * SMALL_BYTES).unwrap();
+        assert!(refused(SMALL_BYTES + 1));
+        let small = room.take(SMALL_BYTES).expect("what keeps little may always rest");
+        second.resize(ROWS_BYTES).expect("rows on their way are no reason to close a cursor");
+        assert_eq!(second.resize(ROWS_BYTES + 1).unwrap_err().code, ErrorCode::TooLarge);
         drop(first);
-        second.resize(90).unwrap();
-        drop((second, third));
+        second.resize(MAX - SMALL_BYTES).unwrap();
+        assert!(refused(SMALL_BYTES + 1));
+        second.resize(0).unwrap();
+        let third = room.take(MAX - SMALL_BYTES).unwrap();
+        drop((second, third, small));
         assert_eq!(room.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -90,7 +90,7 @@ impl OpenCursor {
     /// It rests again, after some of its rows were fetched.
     ///
     /// # Errors
-    /// `too-many-requests` if it keeps more than before and there is no room for that.
+    /// `too-large` if it keeps much more than before and there is no room for that.
     pub(crate) fn rest(&mut self) -> Result<(), WireError> {
         self.used = Instant::now();
         self.share.resize(self.rows.memory_bytes() + self.prepared.memory_bytes)

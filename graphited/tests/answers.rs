@@ -139,6 +139,29 @@ fn a_killed_writer_that_does_not_read_gives_its_turn_up() {
     daemon.stop();
 }
 
+#[test]
+fn a_writer_that_asks_for_nothing_more_and_does_not_read_gives_its_turn_up() {
+    let daemon = Daemon::start(&["--client-stall-timeout-ms", "0", "--lock-timeout-ms", "5000"]);
+    let mut other = daemon.client();
+    let properties = [("text", text(1 << 20))].into_iter().collect();
+    let made = other.run(Plan::of([Step::CreateNode { labels: vec![], properties }, Step::Ids {}])).unwrap();
+    let id = int(&made.rows[0][0]) as u64;
+    for last_words in [None, Some(framed(&[0xc0]))] {
+        let mut deaf = daemon.client();
+        deaf.begin(Mode::Write);
+        deaf.create(1).unwrap();
+        deaf.send(&run(by_id(id)));
+        match last_words {
+            Some(words) => deaf.stream.write_all(&words).unwrap(),
+            None => deaf.stream.shutdown(std::net::Shutdown::Write).unwrap(),
+        }
+        other.create(2).unwrap();
+        assert!(!deaf.is_closed().is_empty(), "what waited for it is still there to be read");
+    }
+    assert_eq!(other.count(), 3, "what they wrote is undone");
+    daemon.stop();
+}
+
 /// The body of a message that is a request by its beginning only.
 fn malformed(msgid: u8) -> Vec<u8> {
     vec![0x93, 0x00, msgid, 0xa3, b'r', b'u', b'n']
@@ -271,7 +294,7 @@ fn a_cursor_that_grows_past_the_room_is_closed() {
         match more.collect::<Result<Vec<_>, _>>() {
             Ok(_) => false,
             Err(error) => {
-                assert_eq!(error.code, ErrorCode::TooManyRequests);
+                assert_eq!(error.code, ErrorCode::TooLarge, "to fetch again would not help");
                 true
             }
         }

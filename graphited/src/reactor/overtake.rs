@@ -184,8 +184,6 @@ impl Reactor {
                     session.connection.is_over().store(true, Ordering::Release);
                     session.waiting.clear();
                     session.waiting_bytes = 0;
-                    // Now, and not when it leaves: that may have to wait for its client to read.
-                    self.core.give_up(session);
                     self.core.schedule(session);
                 }
                 Ok(KillReply { killed })

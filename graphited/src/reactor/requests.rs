@@ -309,9 +309,6 @@ impl Core {
         session.transaction = done.transaction;
         session.state = Some(done.state);
         session.last_active = Instant::now();
-        if session.closing {
-            self.give_up(session);
-        }
         if had_cursors {
             self.watch_cursors(session);
         }

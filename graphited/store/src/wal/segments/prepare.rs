@@ -123,7 +123,10 @@ impl Segments {
     fn recycle(&self, spare: &Path, number: u64) -> Result<Arc<dyn DiskFile>, Unprepared> {
         let path = self.path_of(number);
         if spare != path {
-            self.disk.rename(spare, &path).map_err(|e| Unprepared::by_change("rename", spare, &e))?;
+            self.disk.rename(spare, &path).map_err(|e| {
+                self.files.lock().spare.push(spare.to_owned());
+                Unprepared::by_change("rename", spare, &e)
+            })?;
         }
         let look = |doing, e: io::Error| Unprepared::by_look(doing, &path, &e);
         let file = self.disk.open(&path, OpenMode::Existing).map_err(|e| look("open", e))?;
