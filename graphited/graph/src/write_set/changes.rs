@@ -17,7 +17,7 @@ pub(crate) enum Fate {
 }
 
 /// Changes of properties.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct PropertyChanges {
     /// Whether what was there before is gone.
     pub(crate) cleared: bool,
@@ -56,7 +56,7 @@ impl PropertyChanges {
 }
 
 /// Changes of one side of a node's adjacency.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct AdjacencyChange {
     pub(crate) added: BTreeSet<(TypeId, Entry)>,
     pub(crate) removed: BTreeSet<(TypeId, Entry)>,
@@ -69,9 +69,8 @@ impl AdjacencyChange {
     }
 
     pub(super) fn link(&mut self, type_: TypeId, entry: Entry) {
-        if !self.removed.remove(&(type_, entry)) {
-            self.added.insert((type_, entry));
-        }
+        let is_new = self.added.insert((type_, entry));
+        debug_assert!(is_new, "an edge is created once in a write set");
     }
 
     pub(super) fn unlink(&mut self, type_: TypeId, entry: Entry) {
@@ -82,7 +81,7 @@ impl AdjacencyChange {
 }
 
 /// Changes of one node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct NodeChange {
     pub(crate) id: NodeId,
     pub(crate) fate: Fate,
@@ -108,7 +107,7 @@ impl NodeChange {
 }
 
 /// Changes of one edge. Type and ends never change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct EdgeChange {
     pub(crate) id: EdgeId,
     pub(crate) fate: Fate,
@@ -116,13 +115,6 @@ pub(crate) struct EdgeChange {
     pub(crate) start: NodeId,
     pub(crate) end: NodeId,
     pub(crate) properties: PropertyChanges,
-}
-
-impl EdgeChange {
-    /// The edge's name, type and ends.
-    pub(crate) fn ends(&self) -> EdgeEnds {
-        EdgeEnds { id: self.id, type_: self.type_, start: self.start, end: self.end }
-    }
 }
 
 /// An edge as it stood when it was first changed here.
