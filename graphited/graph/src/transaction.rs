@@ -167,11 +167,6 @@ impl Transaction {
         Ok(CommitResult { lsn, summary: self.summary })
     }
 
-    /// Forgets everything. The same as dropping it.
-    pub fn rollback(self) {
-        drop(self);
-    }
-
     /// Adds a node.
     ///
     /// # Errors

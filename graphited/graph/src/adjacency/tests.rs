@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use graphite_store::{MemPager, PageWriter};
+use graphite_store::{MemPager, Page, PageWriter};
 use proptest::prelude::*;
 
 use super::write::{Limits, apply_within};
@@ -153,7 +153,6 @@ impl Pair {
         let mut pages = Vec::new();
         for_each_page(&self.w, OWNER, location, |page| pages.push(page)).unwrap();
         assert_eq!(pages.len() + usize::from(!location.is_tree()), self.pages_in_use());
-        assert!(pages.iter().all(|page| owner_of(self.w.page(*page).unwrap(), 0) == Some(OWNER)));
     }
 
     /// Pages that hold adjacency.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adjacency::Entry;
-use crate::{Direction, EdgeId, KeyId, LabelSetId, NodeId, Result, TypeId, Value};
+use crate::{EdgeId, KeyId, LabelSetId, NodeId, Result, TypeId, Value};
 
 /// What becomes of a node or an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,6 @@ impl NodeChange {
             && self.properties.is_empty()
             && self.out.is_empty()
             && self.in_.is_empty()
-    }
-
-    /// One side of the adjacency changes.
-    pub(crate) fn side(&self, direction: Direction) -> &AdjacencyChange {
-        if direction == Direction::In { &self.in_ } else { &self.out }
     }
 }
 

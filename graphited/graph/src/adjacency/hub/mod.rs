@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 
 use graphite_store::{PageKind, PageNo, PageReader};
 
-pub(super) use page::{INNER_CHILDREN_MAX, LEAF_BLOCK_BYTES_MAX, inner_owner, leaf_owner};
+pub(super) use page::{INNER_CHILDREN_MAX, LEAF_BLOCK_BYTES_MAX};
 use page::{Inner, KEY_END, KEY_MIN, leaf_block, level_of};
 pub(super) use write::{Left, TreeWriter};
 
