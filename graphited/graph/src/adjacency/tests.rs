@@ -241,6 +241,30 @@ fn small_becomes_hub_and_small_again_with_room_between() {
     pair.verify();
 }
 
+/// Whoever asks a hub something looks at no page twice, the root included, whose level nobody knows beforehand.
+#[test]
+fn a_question_looks_at_a_hubs_root_once() {
+    for edges in [400, 5000] {
+        let pair = Pair::of((0..edges).map(|n| key(1, n, n)));
+        assert!(pair.location().is_tree());
+        let touched_by = |ask: &dyn Fn()| {
+            let before = pair.w.touched.get();
+            ask();
+            pair.w.touched.get() - before
+        };
+        let mut pages = 0;
+        for_each_page(&pair.w, OWNER, pair.location(), |_| pages += 1).unwrap();
+        assert_eq!(pages == 1, edges == 400, "one root is a leaf, and one is not");
+        assert_eq!(touched_by(&|| assert_eq!(pair.groups(None).len() as u64, edges)), pages);
+        let check = || assert_eq!(check(&pair.w, OWNER, pair.location()).unwrap(), edges);
+        assert_eq!(touched_by(&check), pages);
+        let count = |types| assert_eq!(count(&pair.w, OWNER, pair.location(), types).unwrap(), edges);
+        assert_eq!(touched_by(&|| count(None)), 1);
+        let leaves = if pages == 1 { 0 } else { 2 };
+        assert_eq!(touched_by(&|| count(Some(&[TypeId(1)]))), 1 + leaves, "the first and the last leaf");
+    }
+}
+
 #[test]
 fn what_contradicts_the_entries_is_corrupt() {
     for edges in [10, 5000] {
