@@ -18,7 +18,7 @@ use crate::adjacency::{self, Key, Owner, Side};
 use crate::edges::{self, EdgeRecord};
 use crate::location::Location;
 use crate::nodes::{self, NodeRecord};
-use crate::properties::{self, read_properties, write_properties};
+use crate::properties::{self, Others, change_properties};
 use crate::space::SpaceMap;
 use crate::state;
 use crate::write_set::{EdgeChange, Fate, NodeChange, PropertyChanges, WriteSet};
@@ -220,9 +220,7 @@ fn apply_properties<W: PageWriter>(
     if changes.is_empty() || (before.is_none() && changes.values.is_empty()) {
         return Ok(before);
     }
-    let old = match before {
-        Some(at) if !changes.cleared => read_properties(w, at)?,
-        _ => Vec::new(),
-    };
-    write_properties(w, &mut spaces.records, owner, before, &changes.over(old))
+    let others = if changes.cleared { Others::Go } else { Others::Stay };
+    let values = changes.values.iter().map(|(key, value)| (*key, value));
+    change_properties(w, &mut spaces.records, owner, before, others, values)
 }

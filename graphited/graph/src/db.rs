@@ -1,8 +1,9 @@
 //! The facade: an open graph database.
 //!
 //! Readers take a [`Snapshot`] and are never in anyone's way. Writers take turns: whoever holds the [`WriterTurn`]
-//! may have a [`Transaction`] or an [`Importer`], and everyone else waits or is told [`crate::Error::Busy`]. Names (labels,
-//! types, keys, sets of labels) are made by small commits of their own, ahead of use and beside any turn.
+//! may have a [`Transaction`] or an [`Importer`], and everyone else is told [`crate::Error::Busy`]: a queue is for
+//! those above to keep. Names (labels, types, keys, sets of labels) are made by small commits of their own, ahead of
+//! use and beside any turn.
 //!
 //! Locks, in the order in which they may be taken: the writer's turn, `naming`, the store's turn, `spaces`, the
 //! catalog's; the pools' come after the writer's turn and are never held together with the others.
@@ -17,7 +18,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
@@ -33,7 +33,7 @@ use crate::state;
 use crate::transaction::Transaction;
 use crate::view::View;
 use crate::write_set::WriteSet;
-use crate::writer::{WriterQueue, WriterTurn};
+use crate::writer::{Writer, WriterTurn};
 use crate::{EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId};
 
 /// Version of the graph's layout in the store's pages.
@@ -55,7 +55,7 @@ pub struct GraphDb {
 struct Inner {
     // Synchronise themselves.
     store: Store,
-    writers: WriterQueue,
+    writer: Writer,
     // Guarded by their locks.
     catalog: RwLock<Arc<Catalog>>,
     naming: Mutex<()>,
@@ -88,10 +88,6 @@ pub struct GraphStatus {
     pub types: u32,
     /// Names of property keys.
     pub keys: u32,
-    /// Whether a write transaction or an import is open.
-    pub writer_is_busy: bool,
-    /// How many wait for it.
-    pub writers_waiting: usize,
 }
 
 impl fmt::Debug for GraphDb {
@@ -150,7 +146,7 @@ impl GraphDb {
         Ok(GraphDb {
             inner: Arc::new(Inner {
                 store,
-                writers: WriterQueue::default(),
+                writer: Writer::default(),
                 catalog: RwLock::new(catalog),
                 naming: Mutex::new(()),
                 spaces: Mutex::new(Spaces::default()),
@@ -187,28 +183,15 @@ impl GraphDb {
         Ok(Transaction::new(self.clone(), self.try_writer_turn()?))
     }
 
-    /// Begins a write transaction in a turn that was waited for.
-    pub fn begin_in(&self, turn: WriterTurn) -> Transaction {
-        Transaction::new(self.clone(), turn)
-    }
-
-    /// The writer's turn, if nobody has it and nobody waits for it.
+    /// The writer's turn, if nobody has it.
     ///
     /// # Errors
     /// [`crate::Error::Busy`].
     pub fn try_writer_turn(&self) -> Result<WriterTurn> {
-        self.inner.writers.try_take()
+        self.inner.writer.try_take()
     }
 
-    /// Waits for the writer's turn, first come, first served, for at most `limit`.
-    ///
-    /// # Errors
-    /// [`crate::Error::Busy`] if it did not come.
-    pub fn wait_writer_turn(&self, limit: Duration) -> Result<WriterTurn> {
-        self.inner.writers.wait(limit)
-    }
-
-    /// Begins an import, or goes on with one, in the writer's turn; other writers wait until it is dropped.
+    /// Begins an import, or goes on with one, in the writer's turn; nobody else writes until it is dropped.
     pub fn import(&self, turn: WriterTurn) -> Importer {
         Importer::new(self.clone(), turn)
     }
@@ -218,7 +201,6 @@ impl GraphDb {
     /// # Errors
     /// Of the store.
     pub fn status(&self) -> Result<GraphStatus> {
-        let (writer_is_busy, writers_waiting) = self.inner.writers.status();
         let snapshot = self.snapshot()?;
         let catalog = snapshot.catalog();
         Ok(GraphStatus {
@@ -227,8 +209,6 @@ impl GraphDb {
             labels: catalog.label_count(),
             types: catalog.type_count(),
             keys: catalog.key_count(),
-            writer_is_busy,
-            writers_waiting,
         })
     }
 

@@ -14,7 +14,7 @@
 //!
 //! Pages, directory and invariants are those of `table`.
 
-use graphite_store::{Page, PageKind, PageNo, PageReader, PageWriter};
+use graphite_store::{PageKind, PageNo, PageReader, PageWriter};
 
 use crate::location::{LOCATION_BYTES, Location};
 pub use crate::table::SlotState;
@@ -137,12 +137,6 @@ pub fn read_edge<R: PageReader>(r: &R, slot: EdgeSlot) -> Result<Option<EdgeReco
 /// As [`read_edge`].
 pub fn read_edge_slot<R: PageReader>(r: &R, slot: EdgeSlot) -> Result<SlotState<EdgeRecord>> {
     table::read::<Edges, R>(r, slot)
-}
-
-/// The edge in `slot`, whose table page is `page`: for whoever has the page at hand.
-#[inline]
-pub fn read_edge_in(page: &Page, slot: EdgeSlot) -> Option<EdgeRecord> {
-    table::read_in::<Edges>(page, slot).used()
 }
 
 /// Reads edges one after another and remembers where it was: of slots that come sorted, every table page is

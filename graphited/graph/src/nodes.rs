@@ -14,7 +14,7 @@
 //!
 //! Pages, directory and invariants are those of `table`.
 
-use graphite_store::{Page, PageKind, PageNo, PageReader, PageWriter};
+use graphite_store::{PageKind, PageNo, PageReader, PageWriter};
 
 use crate::location::{LOCATION_BYTES, Location};
 pub use crate::table::SlotState;
@@ -143,12 +143,6 @@ pub fn read_node<R: PageReader>(r: &R, slot: NodeSlot) -> Result<Option<NodeReco
 /// As [`read_node`].
 pub fn read_node_slot<R: PageReader>(r: &R, slot: NodeSlot) -> Result<SlotState<NodeRecord>> {
     table::read::<Nodes, R>(r, slot)
-}
-
-/// The node in `slot`, whose table page is `page`: for whoever has the page at hand.
-#[inline]
-pub fn read_node_in(page: &Page, slot: NodeSlot) -> Option<NodeRecord> {
-    table::read_in::<Nodes>(page, slot).used()
 }
 
 /// Reads nodes one after another and remembers where it was: of slots that come sorted, every table page is

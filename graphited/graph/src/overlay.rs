@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use graphite_store::PageReader;
 
-use crate::adjacency::{Entry, Key, Owner, Side};
+use crate::adjacency::{Key, Owner, Side};
 use crate::catalog::Catalog;
 use crate::page_view::{PageView, hidden, neighbour, start_of_side};
 use crate::view::{EdgeHead, EdgeName, Neighbour, NodeHead, NodeName, Scan, View};
@@ -280,44 +280,6 @@ impl<R: PageReader> View for Overlay<'_, R> {
                 self.merge_side(&ask, side, &mut found)?;
             }
         }
-        Ok(found)
-    }
-
-    fn edges_between(
-        &self,
-        from: impl NodeName,
-        to: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>> {
-        let (Some(changed), Some(_)) = (self.node_change(from), self.node_change(to)) else {
-            return Ok(Vec::new());
-        };
-        let Some(change) = changed else { return self.base.edges_between(from, to, direction, types, max) };
-        if !self.node_exists(to)? {
-            return Ok(Vec::new());
-        }
-        let mut found = Vec::new();
-        if change.fate == Fate::Changed {
-            // Some may be removed, so that `max` can be asked for only when there are none.
-            let none_removed = change.out.removed.is_empty() && change.in_.removed.is_empty();
-            let ask = if none_removed { max } else { usize::MAX };
-            found = self.base.edges_between(change.id, to.slot(), direction, types, ask)?;
-            found.retain(|found| {
-                let key = (found.type_, Entry { neighbour: found.node, edge: found.edge });
-                !change.side(found.direction).removed.contains(&key)
-            });
-        }
-        for &side in Side::of(direction) {
-            let changed = if side == Side::Out { &change.out } else { &change.in_ };
-            let new = added_after(changed, None, types)
-                .filter(|key| key.1.neighbour == to.slot())
-                .filter(|key| !hidden(change.id.slot(), side, direction, &key.1));
-            found.extend(new.map(|key| neighbour(side, key)));
-        }
-        found.sort_by_key(|found| (found.direction == Direction::In, found.type_, found.edge));
-        found.truncate(max);
         Ok(found)
     }
 

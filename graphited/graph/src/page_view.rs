@@ -302,35 +302,6 @@ impl<R: PageReader> View for PageView<R> {
         Ok(found)
     }
 
-    fn edges_between(
-        &self,
-        from: impl NodeName,
-        to: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>> {
-        let (Some(record), Some(_)) = (self.node_record(from)?, self.node_record(to)?) else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        for &side in Side::of(direction) {
-            let Some(location) = side_of(&record, side).0 else { continue };
-            let owner = Owner { slot: from.slot(), side };
-            let _ = adjacency::find(&self.reader, owner, location, types, to.slot(), |type_, edge| {
-                if found.len() == max {
-                    return ControlFlow::Break(());
-                }
-                let entry = Entry { neighbour: to.slot(), edge };
-                if !hidden(from.slot(), side, direction, &entry) {
-                    found.push(neighbour(side, (type_, entry)));
-                }
-                ControlFlow::Continue(())
-            })?;
-        }
-        Ok(found)
-    }
-
     fn for_each_neighbour(
         &self,
         from: &[NodeSlot],

@@ -14,20 +14,21 @@
 //! Invariants:
 //! 1. Keys rise strictly; no value is null: a null property is one that is not there. No record is without pairs.
 //! 2. A record has one owner, which points at it and which it names; a chain is pointed at by one record.
-//! 3. A long value that a write leaves as it was keeps its chain, so changing a small property next to it costs
-//!    no more than the small one.
+//! 3. A long value that a change leaves as it was keeps its chain, unread if the change does not name it. So changing
+//!    a small property next to it costs no more than the small one.
 
+mod change;
 mod overflow;
 #[cfg(test)]
 mod tests;
 
-use graphite_store::{Page, PageKind, PageNo, PageReader, PageWriter, record};
+use graphite_store::{Page, PageKind, PageNo, PageReader, record};
 
+pub use self::change::{Others, change_properties, check_value, delete_properties, write_properties};
+use self::overflow::Chain;
 use crate::location::Location;
-use crate::space::SpaceMap;
 use crate::value_codec::{self, BadValue, put_varint, take_byte, take_varint};
 use crate::{EdgeSlot, Error, KeyId, NodeSlot, Result, Value};
-use overflow::Chain;
 
 /// Longest value that a property may hold, in its stored form; and the longest chain.
 pub const VALUE_BYTES_MAX: usize = 16 << 20;
@@ -40,6 +41,8 @@ const EDGE: u8 = 1;
 const IN_CHAIN: u8 = 0x80;
 /// In place of a value: it is in a chain.
 const LONG_VALUE: u8 = 14;
+
+const KEYS_DO_NOT_RISE: &str = "the keys of a property record do not rise";
 
 /// Whose properties a record holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +83,15 @@ enum Stored<'a> {
     Chain(Chain),
 }
 
+impl Stored<'_> {
+    fn chain(&self) -> Option<Chain> {
+        match self {
+            Stored::Inline(_) => None,
+            Stored::Chain(chain) => Some(*chain),
+        }
+    }
+}
+
 /// All properties of the record at `at`, by rising key.
 ///
 /// # Errors
@@ -118,70 +130,6 @@ pub fn read_owner<R: PageReader>(r: &R, at: Location) -> Result<Owner> {
     Ok(owner)
 }
 
-/// Refuses a value that no property can hold, before anything is written.
-///
-/// # Errors
-/// [`Error::UnsupportedValue`], [`Error::TooLong`].
-pub fn check_value(value: &Value) -> Result<()> {
-    encode_value(value, &mut Vec::new())
-}
-
-/// Writes all properties (keys rising strictly; nulls are left out) of `owner`, in place of the record at `old`.
-/// Gives where they are now: none if there are none.
-///
-/// # Errors
-/// What the store says; [`Error::UnsupportedValue`], [`Error::TooLong`].
-pub fn write_properties<W: PageWriter>(
-    w: &mut W,
-    space: &mut SpaceMap,
-    owner: Owner,
-    old: Option<Location>,
-    properties: &[(KeyId, Value)],
-) -> Result<Option<Location>> {
-    assert!(properties.is_sorted_by(|(a, _), (b, _)| a < b), "property keys rise strictly");
-    let mut chains = match old {
-        Some(at) => Chains::of(w, at)?,
-        None => Chains::default(),
-    };
-    let mut pairs = Vec::new();
-    let mut long = Vec::new();
-    for (key, value) in properties.iter().filter(|(_, value)| !value.is_null()) {
-        put_varint(&mut pairs, u64::from(key.0));
-        let start = pairs.len();
-        encode_value(value, &mut pairs)?;
-        if pairs.len() - start > INLINE_VALUE_BYTES_MAX {
-            long.clear();
-            long.extend(pairs.drain(start..));
-            let chain = chains.keep_or_write(w, Some(*key), &long)?;
-            pairs.push(LONG_VALUE);
-            put_chain(&mut pairs, chain);
-        }
-    }
-    let at = if pairs.is_empty() {
-        if let Some(at) = old {
-            space.remove(w, at)?;
-        }
-        None
-    } else {
-        let record = finish_record(w, &mut chains, owner, &pairs)?;
-        Some(match old {
-            Some(at) => space.replace(w, at, &record)?,
-            None => space.insert(w, &record, None)?,
-        })
-    };
-    chains.free(w)?;
-    Ok(at)
-}
-
-/// Removes the record at `at` and its overflow pages.
-///
-/// # Errors
-/// As [`read_properties`].
-pub fn delete_properties<W: PageWriter>(w: &mut W, space: &mut SpaceMap, at: Location) -> Result<()> {
-    Chains::of(w, at)?.free(w)?;
-    space.remove(w, at)
-}
-
 /// Proves the record at `at`: that it is `owner`'s, and that every value can be read. Tells `owned` the overflow
 /// pages that it owns.
 ///
@@ -196,9 +144,8 @@ pub fn check_properties<R: PageReader>(
     if read_owner(r, at)? != owner {
         return Err(Error::Corrupt { page: at.page, why: "a property record is another's" });
     }
-    let chains = Chains::of(r, at)?;
-    for (_, chain) in &chains.0 {
-        overflow::walk(r, *chain, |page, _| {
+    for chain in stored_chains(r, at)? {
+        overflow::walk(r, chain, |page, _| {
             owned(page);
             Ok(())
         })?;
@@ -206,7 +153,7 @@ pub fn check_properties<R: PageReader>(
     let properties = read_properties(r, at)?;
     let rising = properties.is_sorted_by(|(a, _), (b, _)| a < b);
     if properties.is_empty() || !rising || properties.iter().any(|(_, value)| value.is_null()) {
-        return Err(Error::Corrupt { page: at.page, why: "the keys of a property record do not rise" });
+        return Err(Error::Corrupt { page: at.page, why: KEYS_DO_NOT_RISE });
     }
     Ok(())
 }
@@ -218,16 +165,6 @@ fn corrupt(at: Location, bad: BadValue) -> Error {
 fn record_at(page: &Page, at: Location) -> Result<&[u8]> {
     record::get(page, at.slot)
         .ok_or(Error::Corrupt { page: at.page, why: "a property record that is pointed at is not there" })
-}
-
-fn encode_value(value: &Value, into: &mut Vec<u8>) -> Result<()> {
-    let start = into.len();
-    value_codec::encode(value, into)?;
-    check_len("a property value", into.len() - start)
-}
-
-fn check_len(what: &'static str, bytes: usize) -> Result<()> {
-    if bytes > VALUE_BYTES_MAX { Err(Error::TooLong { what, bytes, max: VALUE_BYTES_MAX }) } else { Ok(()) }
 }
 
 fn load<R: PageReader>(r: &R, at: Location, stored: Stored<'_>) -> Result<Value> {
@@ -242,30 +179,53 @@ fn load<R: PageReader>(r: &R, at: Location, stored: Stored<'_>) -> Result<Value>
     value_codec::decode(&mut bytes).map_err(|bad| corrupt(at, bad))
 }
 
+/// Calls `look` with the stored pairs of a record, and the chain that they are in, if any.
+fn with_pairs<R: PageReader, T>(
+    r: &R,
+    at: Location,
+    look: impl FnOnce(&[u8], Option<Chain>) -> Result<T>,
+) -> Result<T> {
+    let page = r.page_of(at.page, PageKind::Record)?;
+    let mut bytes = record_at(&page, at)?;
+    let (_, in_chain) = Owner::take(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+    if !in_chain {
+        return look(bytes, None);
+    }
+    let chain = take_chain(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+    look(&overflow::read(r, chain)?, Some(chain))
+}
+
 /// Shows the pairs of a record until `visit` says stop (false). Gives the chain that they are in, if any.
 fn each_pair<R: PageReader>(
     r: &R,
     at: Location,
     mut visit: impl FnMut(KeyId, Stored<'_>) -> Result<bool>,
 ) -> Result<Option<Chain>> {
-    let page = r.page_of(at.page, PageKind::Record)?;
-    let mut bytes = record_at(&page, at)?;
-    let (_, in_chain) = Owner::take(&mut bytes).map_err(|bad| corrupt(at, bad))?;
-    let mut chain = None;
-    let long;
-    if in_chain {
-        let found = take_chain(&mut bytes).map_err(|bad| corrupt(at, bad))?;
-        long = overflow::read(r, found)?;
-        bytes = &long;
-        chain = Some(found);
-    }
-    while !bytes.is_empty() {
-        let (key, stored) = take_pair(&mut bytes).map_err(|bad| corrupt(at, bad))?;
-        if !visit(key, stored)? {
-            break;
+    with_pairs(r, at, |mut bytes, chain| {
+        while !bytes.is_empty() {
+            let (key, stored) = take_pair(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+            if !visit(key, stored)? {
+                break;
+            }
         }
-    }
-    Ok(chain)
+        Ok(chain)
+    })
+}
+
+/// A copy of the stored pairs of a record, and the chain that they are in, if any.
+fn stored_pairs<R: PageReader>(r: &R, at: Location) -> Result<(Vec<u8>, Option<Chain>)> {
+    with_pairs(r, at, |bytes, chain| Ok((bytes.to_vec(), chain)))
+}
+
+/// All chains of a record: those of its long values, and that of the pairs.
+fn stored_chains<R: PageReader>(r: &R, at: Location) -> Result<Vec<Chain>> {
+    let mut chains = Vec::new();
+    let of_pairs = each_pair(r, at, |_, stored| {
+        chains.extend(stored.chain());
+        Ok(true)
+    })?;
+    chains.extend(of_pairs);
+    Ok(chains)
 }
 
 fn take_pair<'a>(bytes: &mut &'a [u8]) -> Result<(KeyId, Stored<'a>), BadValue> {
@@ -290,56 +250,4 @@ fn take_chain(bytes: &mut &[u8]) -> Result<Chain, BadValue> {
     let raw: &[u8; 4] = bytes.split_off(..4).and_then(<[u8]>::as_array).ok_or(BAD)?;
     let first = PageNo(u32::from_le_bytes(*raw));
     if len == 0 || len > VALUE_BYTES_MAX || first.0 == 0 { Err(BAD) } else { Ok(Chain { first, len }) }
-}
-
-/// The record's bytes; pairs that fit no page go to a chain.
-fn finish_record<W: PageWriter>(
-    w: &mut W,
-    chains: &mut Chains,
-    owner: Owner,
-    pairs: &[u8],
-) -> Result<Vec<u8>> {
-    let mut record = Vec::with_capacity(OWNER_BYTES + pairs.len());
-    if OWNER_BYTES + pairs.len() <= record::RECORD_BYTES_MAX {
-        owner.encode(0, &mut record);
-        record.extend_from_slice(pairs);
-    } else {
-        check_len("the sum of the short properties of a node or edge", pairs.len())?;
-        owner.encode(IN_CHAIN, &mut record);
-        put_chain(&mut record, chains.keep_or_write(w, None, pairs)?);
-    }
-    Ok(record)
-}
-
-/// The chains of a record before it is written anew, by key; that of the pairs has none.
-#[derive(Default)]
-struct Chains(Vec<(Option<KeyId>, Chain)>);
-
-impl Chains {
-    fn of<R: PageReader>(r: &R, at: Location) -> Result<Chains> {
-        let mut chains = Chains::default();
-        let of_pairs = each_pair(r, at, |key, stored| {
-            if let Stored::Chain(chain) = stored {
-                chains.0.push((Some(key), chain));
-            }
-            Ok(true)
-        })?;
-        chains.0.extend(of_pairs.map(|chain| (None, chain)));
-        Ok(chains)
-    }
-
-    /// The chain of `key` if it holds these bytes already; else a new one.
-    fn keep_or_write<W: PageWriter>(&mut self, w: &mut W, key: Option<KeyId>, bytes: &[u8]) -> Result<Chain> {
-        if let Some(index) = self.0.iter().position(|(old, _)| *old == key)
-            && overflow::equals(w, self.0[index].1, bytes)?
-        {
-            return Ok(self.0.swap_remove(index).1);
-        }
-        overflow::write(w, bytes)
-    }
-
-    /// Frees those that were not kept.
-    fn free<W: PageWriter>(self, w: &mut W) -> Result<()> {
-        self.0.into_iter().try_for_each(|(_, chain)| overflow::free(w, chain))
-    }
 }

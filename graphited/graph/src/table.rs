@@ -278,14 +278,6 @@ pub(crate) fn read<T: Table, R: PageReader>(r: &R, slot: T::Slot) -> Result<Slot
     Ok(T::decode(slot_bytes::<T>(&page, index)))
 }
 
-/// What `slot` holds, given its table page.
-#[inline]
-pub(crate) fn read_in<T: Table>(page: &Page, slot: T::Slot) -> SlotState<T::Record> {
-    let (logical, index) = split::<T>(slot);
-    debug_assert_eq!(u64::from(u32_at(page, LOGICAL)), logical, "the page of another slot");
-    T::decode(slot_bytes::<T>(page, index))
-}
-
 /// Number of logical pages ever made.
 pub(crate) fn page_count<T: Table, R: PageReader>(r: &R) -> Result<u64> {
     Ok(r.state(T::PAGES)?)

@@ -6,8 +6,7 @@
 //! Invariants:
 //! 1. What a statement reads is pinned anew for each statement at least ([`Transaction::rest`] lets go of the pin);
 //!    nothing else is applied meanwhile but new names, for this transaction holds the writer's turn.
-//! 2. After a failed statement the write set is that of the statement's beginning, and everything but a rollback is
-//!    refused.
+//! 2. After a failed statement the write set is gone, and everything but a rollback is refused.
 //! 3. Whoever drops a transaction rolls it back: its leased slots return, and its turn goes on to the next.
 //!
 //! Every change goes through [`Transaction::node_to_change`] or [`Transaction::edge_to_change`], and every read
@@ -99,7 +98,7 @@ impl Transaction {
         &self.db
     }
 
-    /// What was done so far.
+    /// What was done so far; nothing after a failed statement.
     pub fn summary(&self) -> Summary {
         self.summary
     }
@@ -123,23 +122,23 @@ impl Transaction {
         self.changes.is_empty()
     }
 
-    /// Begins a statement: what [`Transaction::fail_statement`] comes back to.
+    /// Begins a statement: what it reads is pinned anew, and [`Transaction::statement_summary`] counts from here.
     ///
     /// # Errors
     /// [`Error::TransactionFailed`].
     pub fn begin_statement(&mut self) -> Result<()> {
         self.check_failed()?;
         self.rest();
-        self.changes.mark();
         self.summary_at_mark = self.summary;
         Ok(())
     }
 
-    /// A statement failed: takes its changes back, and refuses everything but a rollback from now on.
+    /// A statement failed, and the transaction with it: forgets all changes, and refuses everything but a rollback
+    /// from now on.
     pub fn fail_statement(&mut self) {
         self.rest();
-        self.changes.undo_to_mark();
-        self.summary = self.summary_at_mark;
+        self.changes = WriteSet::default();
+        (self.summary, self.summary_at_mark) = (Summary::default(), Summary::default());
         self.has_failed = true;
     }
 
@@ -166,11 +165,6 @@ impl Transaction {
             self.db.apply(&self.changes, &mut self.leases)?
         };
         Ok(CommitResult { lsn, summary: self.summary })
-    }
-
-    /// Forgets everything. The same as dropping it.
-    pub fn rollback(self) {
-        drop(self);
     }
 
     /// Adds a node.

@@ -228,19 +228,6 @@ pub trait View {
         max: usize,
     ) -> Result<Vec<Neighbour>>;
 
-    /// At most `max` of the edges between two nodes, seen from `from`, found without a walk over all of either's.
-    ///
-    /// # Errors
-    /// Of the store.
-    fn edges_between(
-        &self,
-        from: impl NodeName,
-        to: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>>;
-
     /// Visits every neighbour of each node in `from`: the fast path of expansions. `visit` gets the position in
     /// `from`, and may end the whole visit by `Break`. Nodes are visited in the order of `from`; sorted ones
     /// make the best use of pages. Within a node the order is that of [`View::neighbours`]. Nodes that do not

@@ -6,8 +6,8 @@
 //! 2. Nothing is both added and removed: what was created here and deleted again has left no trace, and a slot
 //!    is never used twice within one write set.
 //! 3. A changed entry holds at least one change, so that an empty write set is an empty commit.
-//! 4. Undoing back to the mark of a statement gives exactly the write set of that moment.
 //!
+//! There is no way back to an earlier moment: whoever has a statement that failed forgets the whole write set.
 //! The write set checks nothing about the graph: whether a node exists is asked, by its owner, of the view that
 //! lays the write set over the newest state.
 
@@ -25,48 +25,14 @@ use crate::{EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Value};
 /// Bytes that a changed node or edge counts for in [`WriteSet::bytes`], whatever is changed.
 const CHANGE_BYTES: u64 = 96;
 
-/// Whose property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Node(NodeSlot),
-    Edge(EdgeSlot),
-}
-
-/// How to take one change back.
-#[derive(Debug)]
-enum Undo {
-    /// The node was not in the write set before it was created here.
-    NodeCreated(NodeSlot),
-    /// A node created here was deleted: put it back.
-    NodeForgotten(Box<NodeChange>),
-    NodeDeleted(NodeSlot),
-    NodeLabels(NodeSlot, Option<LabelSetId>),
-    EdgeCreated(EdgeSlot),
-    EdgeForgotten(Box<EdgeChange>),
-    EdgeDeleted(EdgeSlot),
-    Property(Owner, KeyId, Option<Value>),
-    Properties(Owner, PropertyChanges),
-}
-
 /// Everything that a transaction has changed.
 #[derive(Debug, Default)]
 pub struct WriteSet {
     pub(crate) nodes: BTreeMap<NodeSlot, NodeChange>,
     pub(crate) edges: BTreeMap<EdgeSlot, EdgeChange>,
-    /// Changes since the last mark, to take back in reverse order.
-    undo: Vec<Undo>,
     nodes_delta: i64,
     edges_delta: i64,
     bytes: u64,
-}
-
-impl PartialEq for WriteSet {
-    fn eq(&self, other: &WriteSet) -> bool {
-        self.nodes == other.nodes
-            && self.edges == other.edges
-            && self.nodes_delta == other.nodes_delta
-            && self.edges_delta == other.edges_delta
-    }
 }
 
 impl WriteSet {
@@ -75,7 +41,7 @@ impl WriteSet {
         self.nodes.is_empty() && self.edges.is_empty()
     }
 
-    /// About how many bytes all changes since the beginning took, those taken back included.
+    /// About how many bytes all changes since the beginning took, those included that are no longer to be seen.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -88,11 +54,6 @@ impl WriteSet {
     /// By how much the number of edges changes.
     pub(crate) fn edges_delta(&self) -> i64 {
         self.edges_delta
-    }
-
-    /// From here on, [`WriteSet::undo_to_mark`] comes back to this moment.
-    pub fn mark(&mut self) {
-        self.undo.clear();
     }
 
     /// Adds a node. Its slot must be a leased one.
@@ -109,7 +70,6 @@ impl WriteSet {
         debug_assert!(before.is_none(), "a slot is used once in a write set");
         self.nodes_delta += 1;
         self.bytes += CHANGE_BYTES;
-        self.undo.push(Undo::NodeCreated(id.slot()));
     }
 
     /// Removes a node, whose edges have to be removed before.
@@ -119,32 +79,27 @@ impl WriteSet {
         let change = self.node_entry(id);
         if change.fate == Fate::Created {
             debug_assert!(change.out.is_empty() && change.in_.is_empty());
-            let change = self.nodes.remove(&slot).expect("the entry was just there");
-            self.undo.push(Undo::NodeForgotten(Box::new(change)));
+            self.nodes.remove(&slot);
         } else {
             change.fate = Fate::Deleted;
-            self.undo.push(Undo::NodeDeleted(slot));
         }
     }
 
     /// Gives a node other labels.
     pub fn set_labels(&mut self, id: NodeId, label_set: LabelSetId) {
-        let before = self.node_entry(id).label_set.replace(label_set);
-        self.undo.push(Undo::NodeLabels(id.slot(), before));
+        self.node_entry(id).label_set = Some(label_set);
     }
 
     /// Sets a property of a node; null removes it.
     pub fn set_node_property(&mut self, id: NodeId, key: KeyId, value: Value) {
         self.bytes += value_bytes(&value);
-        let before = self.node_entry(id).properties.values.insert(key, value);
-        self.undo.push(Undo::Property(Owner::Node(id.slot()), key, before));
+        self.node_entry(id).properties.values.insert(key, value);
     }
 
     /// Replaces all properties of a node.
     pub fn replace_node_properties(&mut self, id: NodeId, properties: PropertiesIn<'_>) {
-        let mut new = self.new_properties(properties);
-        std::mem::swap(&mut new, &mut self.node_entry(id).properties);
-        self.undo.push(Undo::Properties(Owner::Node(id.slot()), new));
+        let new = self.new_properties(properties);
+        self.node_entry(id).properties = new;
     }
 
     /// Adds an edge. Its slot must be a leased one.
@@ -157,7 +112,6 @@ impl WriteSet {
         debug_assert!(before.is_none(), "a slot is used once in a write set");
         self.link(edge);
         self.bytes += CHANGE_BYTES;
-        self.undo.push(Undo::EdgeCreated(id.slot()));
     }
 
     /// Removes an edge.
@@ -166,73 +120,22 @@ impl WriteSet {
         self.unlink(edge);
         let change = self.edge_entry(edge);
         if change.fate == Fate::Created {
-            let change = self.edges.remove(&slot).expect("the entry was just there");
-            self.undo.push(Undo::EdgeForgotten(Box::new(change)));
+            self.edges.remove(&slot);
         } else {
             change.fate = Fate::Deleted;
-            self.undo.push(Undo::EdgeDeleted(slot));
         }
     }
 
     /// Sets a property of an edge; null removes it.
     pub fn set_edge_property(&mut self, edge: EdgeEnds, key: KeyId, value: Value) {
         self.bytes += value_bytes(&value);
-        let before = self.edge_entry(edge).properties.values.insert(key, value);
-        self.undo.push(Undo::Property(Owner::Edge(edge.id.slot()), key, before));
+        self.edge_entry(edge).properties.values.insert(key, value);
     }
 
     /// Replaces all properties of an edge.
     pub fn replace_edge_properties(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) {
-        let mut new = self.new_properties(properties);
-        std::mem::swap(&mut new, &mut self.edge_entry(edge).properties);
-        self.undo.push(Undo::Properties(Owner::Edge(edge.id.slot()), new));
-    }
-
-    /// Takes back everything since [`WriteSet::mark`]; slots leased since then stay unused.
-    pub fn undo_to_mark(&mut self) {
-        while let Some(undo) = self.undo.pop() {
-            match undo {
-                Undo::NodeCreated(slot) => {
-                    self.nodes.remove(&slot);
-                    self.nodes_delta -= 1;
-                }
-                Undo::NodeForgotten(change) => {
-                    self.nodes.insert(change.id.slot(), *change);
-                    self.nodes_delta += 1;
-                }
-                Undo::NodeDeleted(slot) => {
-                    self.with_node(slot, |change| change.fate = Fate::Changed);
-                    self.nodes_delta += 1;
-                }
-                Undo::NodeLabels(slot, before) => self.with_node(slot, |change| change.label_set = before),
-                Undo::EdgeCreated(slot) => {
-                    if let Some(change) = self.edges.remove(&slot) {
-                        self.unlink(change.ends());
-                    }
-                }
-                Undo::EdgeForgotten(change) => {
-                    self.link(change.ends());
-                    self.edges.insert(change.id.slot(), *change);
-                }
-                Undo::EdgeDeleted(slot) => {
-                    if let Some(change) = self.edges.get_mut(&slot) {
-                        change.fate = Fate::Changed;
-                        let ends = change.ends();
-                        self.link(ends);
-                    }
-                    self.forget_unchanged_edge(slot);
-                }
-                Undo::Property(owner, key, before) => self.with_properties(owner, |properties| {
-                    match before {
-                        Some(value) => properties.values.insert(key, value),
-                        None => properties.values.remove(&key),
-                    };
-                }),
-                Undo::Properties(owner, before) => {
-                    self.with_properties(owner, |properties| *properties = before);
-                }
-            }
-        }
+        let new = self.new_properties(properties);
+        self.edge_entry(edge).properties = new;
     }
 
     /// Whether the node of a leased slot was created and is still there.
@@ -289,8 +192,6 @@ impl WriteSet {
         let EdgeEnds { id, type_, start, end } = edge;
         self.node_entry(start).out.link(type_, Entry { neighbour: end.slot(), edge: id.slot() });
         self.node_entry(end).in_.link(type_, Entry { neighbour: start.slot(), edge: id.slot() });
-        self.forget_unchanged_node(start.slot());
-        self.forget_unchanged_node(end.slot());
         self.edges_delta += 1;
     }
 
@@ -303,35 +204,9 @@ impl WriteSet {
         self.edges_delta -= 1;
     }
 
-    fn with_node(&mut self, slot: NodeSlot, change: impl FnOnce(&mut NodeChange)) {
-        if let Some(entry) = self.nodes.get_mut(&slot) {
-            change(entry);
-        }
-        self.forget_unchanged_node(slot);
-    }
-
-    fn with_properties(&mut self, owner: Owner, change: impl FnOnce(&mut PropertyChanges)) {
-        match owner {
-            Owner::Node(slot) => self.with_node(slot, |entry| change(&mut entry.properties)),
-            Owner::Edge(slot) => {
-                if let Some(entry) = self.edges.get_mut(&slot) {
-                    change(&mut entry.properties);
-                }
-                self.forget_unchanged_edge(slot);
-            }
-        }
-    }
-
     fn forget_unchanged_node(&mut self, slot: NodeSlot) {
         if self.nodes.get(&slot).is_some_and(NodeChange::is_empty) {
             self.nodes.remove(&slot);
-        }
-    }
-
-    fn forget_unchanged_edge(&mut self, slot: EdgeSlot) {
-        let unchanged = |change: &EdgeChange| change.fate == Fate::Changed && change.properties.is_empty();
-        if self.edges.get(&slot).is_some_and(unchanged) {
-            self.edges.remove(&slot);
         }
     }
 }

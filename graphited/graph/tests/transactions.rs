@@ -280,7 +280,7 @@ impl Pair {
                 assert_eq!(lsn, self.db.store().applied_lsn());
             }
             End::Rollback => {
-                tx.rollback();
+                drop(tx);
                 self.model = before;
             }
             End::FailStatement => {
@@ -474,7 +474,7 @@ fn names_made_in_a_transaction_are_known_to_it_and_stay() {
     let node = tx.create_node(&[label], &[]).unwrap();
     assert_eq!(tx.labels(node).unwrap(), Some(vec![label]));
     assert_eq!(tx.scan_nodes(None, Some(label), 10).unwrap().found.len(), 1);
-    tx.rollback();
+    drop(tx);
     assert_eq!(db.catalog().label_name(label), Some("Новая 標籤 🚀"));
     assert_eq!(db.label_id_or_create("Новая 標籤 🚀").unwrap(), label);
     assert!(matches!(db.label_id_or_create(""), Err(Error::EmptyName { .. })));

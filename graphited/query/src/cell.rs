@@ -75,11 +75,6 @@ impl Batch {
         (0..self.len).map(|row| &self.cells[row * self.width..(row + 1) * self.width])
     }
 
-    /// All cells, row by row, to keep.
-    pub fn into_cells(self) -> Vec<Cell> {
-        self.cells
-    }
-
     /// Forgets the rows.
     pub fn clear(&mut self) {
         *self = Batch { cells: std::mem::take(&mut self.cells), ..Batch::default() };

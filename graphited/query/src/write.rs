@@ -32,7 +32,7 @@ pub struct Outcome {
 
 /// Runs a plan in a transaction, as one statement. It may also be one that only reads.
 ///
-/// After an error the changes of this statement are taken back, and the transaction can only be rolled back.
+/// After an error the whole transaction has failed: its changes are gone, and it can only be rolled back.
 ///
 /// # Errors
 /// Of the graph; what is wrong with plan or parameters; [`Error::Cancelled`], [`Error::MemoryLimit`],

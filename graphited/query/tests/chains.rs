@@ -171,8 +171,7 @@ proptest! {
     #[test]
     fn a_transaction_answers_the_same((index, plan) in case()) {
         let (db, model) = graph(index);
-        let turn = db.wait_writer_turn(std::time::Duration::from_secs(60)).unwrap();
-        let mut tx = db.begin_in(turn);
+        let mut tx = db.begin().unwrap();
         let outcome = run_write(&prepared(&plan), &params(), &mut tx, &Budget::default()).unwrap();
         let found: Vec<Vec<Flat>> = flatten_batch(&outcome.rows, &tx, model);
         prop_assert_eq!(found, evaluate(model, &plan.pipelines[0], &params()), "{:?}", plan);

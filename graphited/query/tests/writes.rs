@@ -7,7 +7,6 @@ mod common;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use common::naive::evaluate;
 use common::{
@@ -252,7 +251,8 @@ fn a_failed_statement_leaves_nothing_behind() {
         run(&mut tx, &Plan::of([create()]));
         let error = run_write(&prepared(&plan), &Params::new(), &mut tx, &Budget::default()).unwrap_err();
         assert!(!matches!(error, Error::Transaction(_)), "{error:?}");
-        assert_eq!(tx.summary().nodes_created, 1, "the statement before is kept: {plan:?}");
+        assert_eq!(tx.summary(), Summary::default(), "the statement before has failed with it: {plan:?}");
+        assert!(tx.is_unchanged());
         let again = run_write(&prepared(&Plan::of([create()])), &Params::new(), &mut tx, &Budget::default())
             .unwrap_err();
         assert!(matches!(again, Error::Transaction(graphite_graph::Error::TransactionFailed)), "{again:?}");
@@ -380,7 +380,7 @@ proptest! {
     fn changes_do_to_the_graph_what_they_do_to_a_model(changes in proptest::collection::vec((rows(), change()), 1..4)) {
         let (db, model) = graph();
         let mut model = model.clone();
-        let mut tx = db.begin_in(db.wait_writer_turn(Duration::from_secs(60)).unwrap());
+        let mut tx = db.begin().unwrap();
         for (rows, change) in changes {
             let mut plan = Plan::of(rows.clone());
             plan.pipelines[0].push(change.clone());

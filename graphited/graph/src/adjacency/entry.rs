@@ -186,13 +186,6 @@ impl Owner {
         (word & !NUMBER_MASK == self.bits()).then_some((word >> SLOT_BITS) as u16 & OWNER_NUMBER_MAX)
     }
 
-    /// Whose word it is.
-    pub(super) fn decode(word: [u8; OWNER_BYTES]) -> Owner {
-        let word = u64::from_le_bytes(word);
-        let side = if word & INCOMING == 0 { Side::Out } else { Side::In };
-        Owner { slot: NodeSlot(word & SLOT_MAX), side }
-    }
-
     #[inline]
     fn bits(self) -> u64 {
         match self.side {
@@ -223,6 +216,5 @@ mod tests {
         assert_eq!(owner.number_in(owner.word(0x7fff)), Some(0x7fff));
         assert_eq!(Owner { side: Side::Out, ..owner }.number_in(owner.word(1)), None);
         assert_eq!(Owner { slot: NodeSlot(0), ..owner }.number_in(owner.word(1)), None);
-        assert_eq!(Owner::decode(owner.word(3)), owner);
     }
 }

@@ -28,7 +28,7 @@ mod write;
 
 use std::ops::ControlFlow;
 
-use graphite_store::{Page, PageKind, PageNo, PageReader, record};
+use graphite_store::{PageKind, PageNo, PageReader, record};
 
 use self::block::Block;
 pub use self::entry::{ENTRY_BYTES, Entries, Entry, Key, Owner, Side};
@@ -224,16 +224,5 @@ pub fn check<R: PageReader>(r: &R, owner: Owner, location: Location) -> Result<u
     match with_block(r, owner, location, |block| block.check())? {
         0 => Err(Error::Corrupt { page: location.page, why: "an adjacency block is empty" }),
         count => Ok(count as u64),
-    }
-}
-
-/// Whose block is in a slot of an adjacency page, or whose a hub's page is: for whoever moves them. `None` if there
-/// is none.
-pub fn owner_of(page: &Page, slot: u16) -> Option<Owner> {
-    match page.kind() {
-        PageKind::Adjacency => record::get(page, slot)?.first_chunk().map(|word| Owner::decode(*word)),
-        PageKind::HubLeaf => hub::leaf_owner(page),
-        PageKind::HubInner => hub::inner_owner(page),
-        _ => None,
     }
 }

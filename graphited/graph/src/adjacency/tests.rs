@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use graphite_store::{MemPager, PageWriter};
+use graphite_store::{MemPager, Page, PageWriter};
 use proptest::prelude::*;
 
 use super::write::{Limits, apply_within};
@@ -153,7 +153,6 @@ impl Pair {
         let mut pages = Vec::new();
         for_each_page(&self.w, OWNER, location, |page| pages.push(page)).unwrap();
         assert_eq!(pages.len() + usize::from(!location.is_tree()), self.pages_in_use());
-        assert!(pages.iter().all(|page| owner_of(self.w.page(*page).unwrap(), 0) == Some(OWNER)));
     }
 
     /// Pages that hold adjacency.
@@ -240,6 +239,30 @@ fn small_becomes_hub_and_small_again_with_room_between() {
     pair.toggle((shrunk as u64..entries as u64).map(|n| key(1, n, n)));
     assert!(!pair.location().is_tree());
     pair.verify();
+}
+
+/// Whoever asks a hub something looks at no page twice, the root included, whose level nobody knows beforehand.
+#[test]
+fn a_question_looks_at_a_hubs_root_once() {
+    for edges in [400, 5000] {
+        let pair = Pair::of((0..edges).map(|n| key(1, n, n)));
+        assert!(pair.location().is_tree());
+        let touched_by = |ask: &dyn Fn()| {
+            let before = pair.w.touched.get();
+            ask();
+            pair.w.touched.get() - before
+        };
+        let mut pages = 0;
+        for_each_page(&pair.w, OWNER, pair.location(), |_| pages += 1).unwrap();
+        assert_eq!(pages == 1, edges == 400, "one root is a leaf, and one is not");
+        assert_eq!(touched_by(&|| assert_eq!(pair.groups(None).len() as u64, edges)), pages);
+        let check = || assert_eq!(check(&pair.w, OWNER, pair.location()).unwrap(), edges);
+        assert_eq!(touched_by(&check), pages);
+        let count = |types| assert_eq!(count(&pair.w, OWNER, pair.location(), types).unwrap(), edges);
+        assert_eq!(touched_by(&|| count(None)), 1);
+        let leaves = if pages == 1 { 0 } else { 2 };
+        assert_eq!(touched_by(&|| count(Some(&[TypeId(1)]))), 1 + leaves, "the first and the last leaf");
+    }
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! Property records against a map, golden bytes, long values, damage.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use graphite_store::{MemPager, STATE_PAGE};
+use graphite_store::{MemPager, PageWriter, STATE_PAGE};
 use proptest::prelude::*;
 
 use super::*;
+use crate::apply::{self, Spaces};
+use crate::space::SpaceMap;
 use crate::value::any::any_storable;
+use crate::write_set::{EdgeEnds, WriteSet};
+use crate::{EdgeId, LabelSetId, NodeId, TypeId, edges, nodes};
 
 const EDGE_9: Owner = Owner::Edge(EdgeSlot(9));
 
@@ -111,6 +116,84 @@ fn a_long_value_that_does_not_change_keeps_its_pages() {
     assert_eq!(w.pages_used(), 2, "the state page and the free-space map");
 }
 
+/// A pager that remembers what is looked at and what is changed.
+#[derive(Default)]
+struct WatchedPager {
+    pager: MemPager,
+    touched: RefCell<Vec<PageNo>>,
+}
+
+impl PageReader for WatchedPager {
+    type Ref<'a> = &'a Page;
+    fn page(&self, number: PageNo) -> graphite_store::Result<&Page> {
+        self.touched.borrow_mut().push(number);
+        self.pager.page(number)
+    }
+}
+
+impl PageWriter for WatchedPager {
+    fn page_mut(&mut self, number: PageNo) -> graphite_store::Result<&mut Page> {
+        self.touched.borrow_mut().push(number);
+        self.pager.page_mut(number)
+    }
+    fn allocate(&mut self, kind: PageKind) -> graphite_store::Result<PageNo> {
+        self.pager.allocate(kind)
+    }
+    fn free(&mut self, number: PageNo) -> graphite_store::Result<()> {
+        self.pager.free(number)
+    }
+}
+
+/// A node and an edge, each with a value of 1 MiB: setting, adding and removing a small one beside it looks at no page
+/// of the long one's chain, and at few pages at all.
+#[test]
+fn a_small_property_beside_a_long_one_costs_no_more_than_the_small_one() {
+    const TOUCHED_MAX: usize = 16;
+    let (mut w, mut spaces) = (WatchedPager::default(), Spaces::default());
+    let long = Value::Bytes(vec![5; 1 << 20]);
+    let node = NodeId::new(NodeSlot(3), 0);
+    let edge = EdgeEnds { id: EdgeId::new(EdgeSlot(4), 0), type_: TypeId(0), start: node, end: node };
+    let mut set = WriteSet::default();
+    let properties = [(KeyId(1), Value::Int(1)), (KeyId(2), long.clone())];
+    set.create_node(node, LabelSetId(0), &properties);
+    set.create_edge(edge, &properties);
+    apply::apply(&mut w, &mut spaces, &set).unwrap();
+
+    let owners = [Owner::Node(node.slot()), Owner::Edge(edge.id.slot())];
+    let place = |w: &WatchedPager, owner: Owner| match owner {
+        Owner::Node(slot) => nodes::read_node(w, slot).unwrap().unwrap().properties.unwrap(),
+        Owner::Edge(slot) => edges::read_edge(w, slot).unwrap().unwrap().properties.unwrap(),
+    };
+    let chain = |w: &WatchedPager, owner| {
+        let mut pages = BTreeSet::new();
+        check_properties(w, place(w, owner), owner, &mut |page| assert!(pages.insert(page))).unwrap();
+        pages
+    };
+    for (key, value) in [(1, Value::Int(2)), (0, Value::from("first")), (9, Value::Int(3)), (1, Value::Null)]
+    {
+        for owner in owners {
+            let before = chain(&w, owner);
+            assert_eq!(before.len(), 129);
+            let mut set = WriteSet::default();
+            match owner {
+                Owner::Node(_) => set.set_node_property(node, KeyId(key), value.clone()),
+                Owner::Edge(_) => set.set_edge_property(edge, KeyId(key), value.clone()),
+            }
+            w.touched.borrow_mut().clear();
+            apply::apply(&mut w, &mut spaces, &set).unwrap();
+            let touched = w.touched.take();
+            assert!(touched.iter().all(|page| !before.contains(page)), "{owner:?}, key {key}");
+            assert!(touched.len() <= TOUCHED_MAX, "{} pages touched", touched.len());
+            assert_eq!(chain(&w, owner), before);
+        }
+    }
+    for owner in owners {
+        let expected =
+            [(KeyId(0), Value::from("first")), (KeyId(2), long.clone()), (KeyId(9), Value::Int(3))];
+        assert_eq!(read_properties(&w, place(&w, owner)).unwrap(), expected);
+    }
+}
+
 #[test]
 fn properties_that_fit_no_page_go_to_a_chain_together() {
     let mut w = MemPager::default();
@@ -163,6 +246,15 @@ fn damage_is_an_error() {
         assert!(check_properties(&w, at, EDGE_9, &mut |_| {}).is_err(), "{pairs:?}");
         assert!(write_properties(&mut w, &mut SpaceMap::records(), EDGE_9, Some(at), &[]).is_err());
     }
+    let set_8 = |w: &mut MemPager, at| {
+        let values = [(KeyId(8), &Value::Int(1))];
+        change_properties(w, &mut SpaceMap::records(), EDGE_9, Some(at), Others::Stay, values)
+    };
+    for pairs in [&[1][..], &[1, 15], &[1, 14], &[1, 14, 0, 9, 0, 0, 0], &[5, 1, 4, 1], &[5, 1, 5, 1]] {
+        let mut w = MemPager::default();
+        let at = plant(&mut w, &[&good[..], pairs].concat());
+        assert!(set_8(&mut w, at).is_err(), "{pairs:?}");
+    }
     let mut w = MemPager::default();
     for bytes in [&[][..], &[1, 2, 3], &[2, 9, 0, 0, 0, 0, 0], &[0x81, 9, 0, 0, 0, 0, 0]] {
         let at = plant(&mut w, bytes);
@@ -199,7 +291,10 @@ proptest! {
     /// Five owners write over each other's pages; each has what it wrote last, and every page has its owner.
     #[test]
     fn every_owner_reads_what_it_wrote(
-        writes in prop::collection::vec((0..5_usize, prop::option::weighted(0.85, any_properties())), 1..40)
+        writes in prop::collection::vec(
+            (0..5_usize, any::<bool>(), prop::option::weighted(0.85, any_properties())),
+            1..40,
+        )
     ) {
         let mut w = MemPager::default();
         let mut space = SpaceMap::records();
@@ -209,8 +304,18 @@ proptest! {
         };
         let mut places = [None; 5];
         let mut model: [Vec<(KeyId, Value)>; 5] = Default::default();
-        for (index, properties) in writes {
+        for (index, others_stay, properties) in writes {
             match properties {
+                Some(properties) if others_stay => {
+                    let values = properties.iter().map(|(key, value)| (KeyId(*key), value));
+                    places[index] =
+                        change_properties(&mut w, &mut space, owner(index), places[index], Others::Stay, values)
+                            .unwrap();
+                    model[index].retain(|(key, _)| !properties.contains_key(&key.0));
+                    let not_null = properties.into_iter().filter(|(_, value)| !value.is_null());
+                    model[index].extend(not_null.map(|(key, value)| (KeyId(key), value)));
+                    model[index].sort_by_key(|(key, _)| *key);
+                }
                 Some(properties) => {
                     let all: Vec<(KeyId, Value)> =
                         properties.into_iter().map(|(key, value)| (KeyId(key), value)).collect();
@@ -255,5 +360,13 @@ proptest! {
         let read = read_properties(&w, at);
         let deleted = delete_properties(&mut w, &mut SpaceMap::records(), at);
         prop_assert!(read.is_err() || deleted.is_ok());
+
+        let mut w = MemPager::default();
+        let at = plant(&mut w, &bytes);
+        let values = [(KeyId(3), &Value::Int(4))];
+        let space = &mut SpaceMap::records();
+        if let Ok(changed) = change_properties(&mut w, space, EDGE_9, Some(at), Others::Stay, values) {
+            prop_assert_eq!(read_property(&w, changed.unwrap(), KeyId(3)).unwrap(), Some(Value::Int(4)));
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::edges::{
 use crate::location::Location;
 use crate::nodes::{
     NODES_PER_PAGE, NodeReader, NodeRecord, check_nodes, free_node, node_pages, put_node, put_nodes,
-    read_node, read_node_in, read_node_slot, visit_nodes_in_page,
+    read_node, read_node_slot, visit_nodes_in_page,
 };
 use crate::{EdgeSlot, LabelSetId, NodeSlot, TypeId};
 
@@ -79,8 +79,6 @@ fn golden_node_slot() {
         0x34, 0x33, 0x32, 0x31, 0x44, 0x43, 0x42, 0x41,
     ]);
     assert_eq!(read_node(&w, NodeSlot(2)).unwrap(), Some(record));
-    assert_eq!(read_node_in(page, NodeSlot(2)), Some(record));
-    assert_eq!(read_node_in(page, NodeSlot(3)), None);
 }
 
 #[test]

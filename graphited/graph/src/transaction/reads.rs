@@ -60,17 +60,6 @@ impl View for Transaction {
         self.with_view(|view| view.neighbours(node, direction, types, after, max))
     }
 
-    fn edges_between(
-        &self,
-        from: impl NodeName,
-        to: impl NodeName,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        max: usize,
-    ) -> Result<Vec<Neighbour>> {
-        self.with_view(|view| view.edges_between(from, to, direction, types, max))
-    }
-
     fn for_each_neighbour(
         &self,
         from: &[NodeSlot],

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adjacency::Entry;
-use crate::{Direction, EdgeId, KeyId, LabelSetId, NodeId, Result, TypeId, Value};
+use crate::{EdgeId, KeyId, LabelSetId, NodeId, Result, TypeId, Value};
 
 /// What becomes of a node or an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Fate {
 }
 
 /// Changes of properties.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct PropertyChanges {
     /// Whether what was there before is gone.
     pub(crate) cleared: bool,
@@ -56,7 +56,7 @@ impl PropertyChanges {
 }
 
 /// Changes of one side of a node's adjacency.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct AdjacencyChange {
     pub(crate) added: BTreeSet<(TypeId, Entry)>,
     pub(crate) removed: BTreeSet<(TypeId, Entry)>,
@@ -69,9 +69,8 @@ impl AdjacencyChange {
     }
 
     pub(super) fn link(&mut self, type_: TypeId, entry: Entry) {
-        if !self.removed.remove(&(type_, entry)) {
-            self.added.insert((type_, entry));
-        }
+        let is_new = self.added.insert((type_, entry));
+        debug_assert!(is_new, "an edge is created once in a write set");
     }
 
     pub(super) fn unlink(&mut self, type_: TypeId, entry: Entry) {
@@ -82,7 +81,7 @@ impl AdjacencyChange {
 }
 
 /// Changes of one node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct NodeChange {
     pub(crate) id: NodeId,
     pub(crate) fate: Fate,
@@ -100,15 +99,10 @@ impl NodeChange {
             && self.out.is_empty()
             && self.in_.is_empty()
     }
-
-    /// One side of the adjacency changes.
-    pub(crate) fn side(&self, direction: Direction) -> &AdjacencyChange {
-        if direction == Direction::In { &self.in_ } else { &self.out }
-    }
 }
 
 /// Changes of one edge. Type and ends never change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct EdgeChange {
     pub(crate) id: EdgeId,
     pub(crate) fate: Fate,
@@ -116,13 +110,6 @@ pub(crate) struct EdgeChange {
     pub(crate) start: NodeId,
     pub(crate) end: NodeId,
     pub(crate) properties: PropertyChanges,
-}
-
-impl EdgeChange {
-    /// The edge's name, type and ends.
-    pub(crate) fn ends(&self) -> EdgeEnds {
-        EdgeEnds { id: self.id, type_: self.type_, start: self.start, end: self.end }
-    }
 }
 
 /// An edge as it stood when it was first changed here.

@@ -1,4 +1,6 @@
-//! Undoing a statement, against a write set that never ran it.
+//! A write set against a list of what is there: random changes are made to both.
+
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -37,7 +39,6 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// What is there, and which slot is the next: what a transaction asks its view and its pools.
-#[derive(Clone)]
 struct There {
     nodes: Vec<NodeId>,
     edges: Vec<EdgeEnds>,
@@ -107,31 +108,73 @@ impl There {
     }
 }
 
+/// Asserts that the write set says what made `now` of the graph of the beginning, and nothing else.
+fn assert_leads_to(set: &WriteSet, now: &There) {
+    let before = There::new();
+    let is_old = |slot: u64| slot < NODES;
+    let nodes_with = |fate| -> BTreeSet<NodeId> {
+        set.nodes.values().filter(|change| change.fate == fate).map(|change| change.id).collect()
+    };
+    let edges_with = |fate| -> BTreeSet<EdgeId> {
+        set.edges.values().filter(|change| change.fate == fate).map(|change| change.id).collect()
+    };
+    let (new_nodes, kept): (Vec<NodeId>, _) = now.nodes.iter().partition(|id| !is_old(id.slot().0));
+    assert_eq!(nodes_with(Fate::Created), new_nodes.iter().copied().collect());
+    assert_eq!(
+        nodes_with(Fate::Deleted),
+        before.nodes.iter().copied().filter(|id| !kept.contains(id)).collect()
+    );
+    let (new_edges, kept): (Vec<EdgeEnds>, Vec<EdgeEnds>) =
+        now.edges.iter().partition(|edge| !is_old(edge.id.slot().0));
+    let gone: Vec<EdgeEnds> = before.edges.into_iter().filter(|edge| !kept.contains(edge)).collect();
+    assert_eq!(edges_with(Fate::Created), new_edges.iter().map(|edge| edge.id).collect());
+    assert_eq!(edges_with(Fate::Deleted), gone.iter().map(|edge| edge.id).collect());
+    assert_eq!(set.nodes_delta(), now.nodes.len() as i64 - NODES as i64);
+    assert_eq!(set.edges_delta(), now.edges.len() as i64 - NODES as i64);
+
+    let out = |edges: &[EdgeEnds]| -> BTreeSet<(NodeSlot, TypeId, Entry)> {
+        let entry = |edge: &EdgeEnds| Entry { neighbour: edge.end.slot(), edge: edge.id.slot() };
+        edges.iter().map(|edge| (edge.start.slot(), edge.type_, entry(edge))).collect()
+    };
+    let in_ = |edges: &[EdgeEnds]| -> BTreeSet<(NodeSlot, TypeId, Entry)> {
+        let entry = |edge: &EdgeEnds| Entry { neighbour: edge.start.slot(), edge: edge.id.slot() };
+        edges.iter().map(|edge| (edge.end.slot(), edge.type_, entry(edge))).collect()
+    };
+    let said = |of: fn(&NodeChange) -> &BTreeSet<(TypeId, Entry)>| -> BTreeSet<(NodeSlot, TypeId, Entry)> {
+        set.nodes
+            .iter()
+            .flat_map(|(slot, change)| of(change).iter().map(|(type_, entry)| (*slot, *type_, *entry)))
+            .collect()
+    };
+    assert_eq!(said(|change| &change.out.added), out(&new_edges));
+    assert_eq!(said(|change| &change.in_.added), in_(&new_edges));
+    assert_eq!(said(|change| &change.out.removed), out(&gone));
+    assert_eq!(said(|change| &change.in_.removed), in_(&gone));
+
+    assert!(!set.nodes.values().any(NodeChange::is_empty));
+    let is_idle = |edge: &EdgeChange| edge.fate == Fate::Changed && edge.properties.is_empty();
+    assert!(!set.edges.values().any(is_idle));
+}
+
 proptest! {
     #[test]
-    fn undo_gives_the_write_set_of_the_mark(
-        before in proptest::collection::vec(op(), 0..40),
-        statement in proptest::collection::vec(op(), 0..40),
-    ) {
+    fn a_write_set_says_what_was_done(ops in proptest::collection::vec(op(), 0..60)) {
         let (mut set, mut there) = (WriteSet::default(), There::new());
-        let (mut never, mut there_never) = (WriteSet::default(), There::new());
-        for op in &before {
+        for op in &ops {
             there.run(&mut set, op);
-            there_never.run(&mut never, op);
+            assert_leads_to(&set, &there);
         }
-        set.mark();
-        prop_assert_eq!(&set, &never);
-        for op in &statement {
-            there.run(&mut set, op);
-        }
-        set.undo_to_mark();
-        prop_assert_eq!(&set, &never);
+    }
 
-        // All the way back, nothing is left.
-        let (mut set, mut there) = (WriteSet::default(), There::new());
-        before.iter().for_each(|op| there.run(&mut set, op));
-        set.undo_to_mark();
-        prop_assert!(set.is_empty());
-        prop_assert_eq!(&set, &WriteSet::default());
+    /// What is made and goes again, with all that was done to it, leaves an empty write set.
+    #[test]
+    fn what_was_created_and_deleted_leaves_no_trace(ops in proptest::collection::vec(op(), 0..60)) {
+        let (mut set, mut there) = (WriteSet::default(), There { nodes: vec![], edges: vec![], next: NODES });
+        ops.iter().for_each(|op| there.run(&mut set, op));
+        while !there.nodes.is_empty() {
+            there.run(&mut set, &Op::DeleteNode(0));
+        }
+        prop_assert!(set.is_empty(), "{:?}", set);
+        prop_assert_eq!((set.nodes_delta(), set.edges_delta()), (0, 0));
     }
 }

@@ -23,9 +23,9 @@ mod write;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use graphite_store::{PageKind, PageNo, PageReader};
+use graphite_store::{Page, PageKind, PageNo, PageReader};
 
-pub(super) use page::{INNER_CHILDREN_MAX, LEAF_BLOCK_BYTES_MAX, inner_owner, leaf_owner};
+pub(super) use page::{INNER_CHILDREN_MAX, LEAF_BLOCK_BYTES_MAX};
 use page::{Inner, KEY_END, KEY_MIN, leaf_block, level_of};
 pub(super) use write::{Left, TreeWriter};
 
@@ -92,15 +92,20 @@ struct Node {
 }
 
 impl Node {
-    /// The tree's root.
-    fn root<R: PageReader>(r: &R, owner: Owner, page: PageNo) -> Result<Node> {
+    /// The tree's root, and its page: only a look at it tells the root's level.
+    fn root<R: PageReader>(r: &R, owner: Owner, page: PageNo) -> Result<(Node, R::Ref<'_>)> {
         let root = r.page(page)?;
         let level = match root.kind() {
             PageKind::HubLeaf => 0,
             PageKind::HubInner => level_of(&root, owner).map_err(|why| Error::Corrupt { page, why })?,
             _ => return Err(Error::Corrupt { page, why: "a hub's root is a page of another kind" }),
         };
-        Ok(Node { page, level, low: KEY_MIN, end: KEY_END })
+        Ok((Node { page, level, low: KEY_MIN, end: KEY_END }, root))
+    }
+
+    /// The node's page, of the kind that its level asks for.
+    fn fetch<'r, R: PageReader>(&self, r: &'r R) -> Result<R::Ref<'r>> {
+        Ok(r.page_of(self.page, if self.level == 0 { PageKind::HubLeaf } else { PageKind::HubInner })?)
     }
 
     /// Child `index` of this node, and the entries that its parent counts below it.
@@ -109,15 +114,14 @@ impl Node {
         Ok((Node { page: child.page, level: self.level - 1, low: child.low, end }, child.count))
     }
 
-    /// Calls `look` with the leaf's block, once its ends are known to lie in the range.
-    fn leaf<R: PageReader, T>(
+    /// Calls `look` with the leaf's block, once its ends are known to lie in the range. `page` is the leaf's.
+    fn leaf<T>(
         &self,
-        r: &R,
+        page: &Page,
         owner: Owner,
         look: impl FnOnce(Block<'_>) -> Result<T, Why>,
     ) -> Result<T> {
-        let page = r.page_of(self.page, PageKind::HubLeaf)?;
-        let block = leaf_block(&page, owner).map_err(|why| self.corrupt(why))?;
+        let block = leaf_block(page, owner).map_err(|why| self.corrupt(why))?;
         match block.ends().map_err(|why| self.corrupt(why))? {
             Some((first, last)) if first >= self.low && last < self.end => {}
             _ => return Err(self.corrupt("keys of a hub's leaf are not those that its parent says")),
@@ -125,16 +129,9 @@ impl Node {
         look(block).map_err(|why| self.corrupt(why))
     }
 
-    /// Calls `look` with the inner node.
-    fn inner<R: PageReader, T>(
-        &self,
-        r: &R,
-        owner: Owner,
-        look: impl FnOnce(Inner<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let page = r.page_of(self.page, PageKind::HubInner)?;
-        let inner = Inner::parse(&page, owner, self.level).map_err(|why| self.corrupt(why))?;
-        look(inner)
+    /// The inner node in `page`.
+    fn inner<'p>(&self, page: &'p Page, owner: Owner) -> Result<Inner<'p>> {
+        Inner::parse(page, owner, self.level).map_err(|why| self.corrupt(why))
     }
 
     fn corrupt(&self, why: Why) -> Error {
@@ -150,30 +147,31 @@ pub(super) fn visit<R: PageReader, B>(
     part: Part<'_>,
     visit: &mut impl FnMut(TypeId, Entries<'_>) -> ControlFlow<B>,
 ) -> Result<ControlFlow<B>> {
-    visit_node(r, owner, Node::root(r, owner, root)?, part, visit)
+    let (root, page) = Node::root(r, owner, root)?;
+    visit_node(r, owner, root, &page, part, visit)
 }
 
 fn visit_node<R: PageReader, B>(
     r: &R,
     owner: Owner,
     node: Node,
+    page: &Page,
     part: Part<'_>,
     visit: &mut impl FnMut(TypeId, Entries<'_>) -> ControlFlow<B>,
 ) -> Result<ControlFlow<B>> {
     if node.level == 0 {
-        return node.leaf(r, owner, |block| part.visit_block(block, visit));
+        return node.leaf(page, owner, |block| part.visit_block(block, visit));
     }
-    node.inner(r, owner, |inner| {
-        for index in inner.index_of(part.from)..inner.len() {
-            let (child, _) = node.child(inner, index)?;
-            if part.wants_any(child.low.0, child.end.0)
-                && let ControlFlow::Break(end) = visit_node(r, owner, child, part, visit)?
-            {
-                return Ok(ControlFlow::Break(end));
-            }
+    let inner = node.inner(page, owner)?;
+    for index in inner.index_of(part.from)..inner.len() {
+        let (child, _) = node.child(inner, index)?;
+        if part.wants_any(child.low.0, child.end.0)
+            && let ControlFlow::Break(end) = visit_node(r, owner, child, &*child.fetch(r)?, part, visit)?
+        {
+            return Ok(ControlFlow::Break(end));
         }
-        Ok(ControlFlow::Continue(()))
-    })
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// Number of entries, of some types or all.
@@ -183,39 +181,33 @@ pub(super) fn count<R: PageReader>(
     root: PageNo,
     types: Option<&[TypeId]>,
 ) -> Result<u64> {
-    let root = Node::root(r, owner, root)?;
-    let Some(types) = types else { return rank(r, owner, root, KEY_END) };
+    let (root, page) = Node::root(r, owner, root)?;
+    let Some(types) = types else { return rank(r, owner, root, &page, KEY_END) };
     let mut count = 0;
     for (index, type_) in types.iter().enumerate() {
         if types[..index].contains(type_) {
             continue;
         }
         let end = type_.0.checked_add(1).map_or(KEY_END, |next| (TypeId(next), Entry::MIN));
-        let below = rank(r, owner, root, (*type_, Entry::MIN))?;
-        count += rank(r, owner, root, end)?.saturating_sub(below);
+        let below = rank(r, owner, root, &page, (*type_, Entry::MIN))?;
+        count += rank(r, owner, root, &page, end)?.saturating_sub(below);
     }
     Ok(count)
 }
 
-/// Number of entries below `key`.
-fn rank<R: PageReader>(r: &R, owner: Owner, mut node: Node, key: Key) -> Result<u64> {
-    let mut rank = 0;
-    while node.level > 0 {
-        let (below, next) = node.inner(r, owner, |inner| {
-            if key >= node.end {
-                return Ok((inner.count(), None));
-            }
-            let index = inner.index_of(key);
-            let below = inner.children().take(index).map(|child| u64::from(child.count)).sum();
-            Ok((below, Some(node.child(inner, index)?.0)))
-        })?;
-        rank += below;
-        match next {
-            Some(next) => node = next,
-            None => return Ok(rank),
-        }
+/// Number of entries below `key`, of those below `node`, whose page is `page`.
+fn rank<R: PageReader>(r: &R, owner: Owner, node: Node, page: &Page, key: Key) -> Result<u64> {
+    if node.level == 0 {
+        return Ok(node.leaf(page, owner, |block| block.rank(key))? as u64);
     }
-    Ok(rank + node.leaf(r, owner, |block| block.rank(key))? as u64)
+    let inner = node.inner(page, owner)?;
+    if key >= node.end {
+        return Ok(inner.count());
+    }
+    let index = inner.index_of(key);
+    let before: u64 = inner.children().take(index).map(|child| u64::from(child.count)).sum();
+    let (child, _) = node.child(inner, index)?;
+    Ok(before + rank(r, owner, child, &*child.fetch(r)?, key)?)
 }
 
 /// The least key of some types, or all, that is not below `from`.
@@ -240,45 +232,56 @@ pub(super) fn pages<R: PageReader>(
     root: PageNo,
     visit: &mut impl FnMut(PageNo),
 ) -> Result<()> {
-    let root = Node::root(r, owner, root)?;
-    pages_below(r, owner, root, visit)
+    let (root, page) = Node::root(r, owner, root)?;
+    pages_below(r, owner, root, &page, visit)
 }
 
-fn pages_below<R: PageReader>(r: &R, owner: Owner, node: Node, visit: &mut impl FnMut(PageNo)) -> Result<()> {
+fn pages_below<R: PageReader>(
+    r: &R,
+    owner: Owner,
+    node: Node,
+    page: &Page,
+    visit: &mut impl FnMut(PageNo),
+) -> Result<()> {
     visit(node.page);
     if node.level == 0 {
-        return node.leaf(r, owner, |_| Ok(()));
+        return node.leaf(page, owner, |_| Ok(()));
     }
-    node.inner(r, owner, |inner| {
-        for index in 0..inner.len() {
-            pages_below(r, owner, node.child(inner, index)?.0, visit)?;
-        }
-        Ok(())
-    })
+    let inner = node.inner(page, owner)?;
+    for index in 0..inner.len() {
+        let (child, _) = node.child(inner, index)?;
+        pages_below(r, owner, child, &*child.fetch(r)?, visit)?;
+    }
+    Ok(())
 }
 
 /// Proves the invariants; gives the number of entries.
 pub(super) fn check<R: PageReader>(r: &R, owner: Owner, root: PageNo) -> Result<u64> {
-    let root = Node::root(r, owner, root)?;
-    check_node(r, owner, root, &mut HashSet::new())
+    let (root, page) = Node::root(r, owner, root)?;
+    check_node(r, owner, root, &page, &mut HashSet::new())
 }
 
-fn check_node<R: PageReader>(r: &R, owner: Owner, node: Node, seen: &mut HashSet<PageNo>) -> Result<u64> {
+fn check_node<R: PageReader>(
+    r: &R,
+    owner: Owner,
+    node: Node,
+    page: &Page,
+    seen: &mut HashSet<PageNo>,
+) -> Result<u64> {
     if !seen.insert(node.page) {
         return Err(node.corrupt("a page is twice in a hub's tree"));
     }
     if node.level == 0 {
-        return node.leaf(r, owner, |block| Ok(block.check()? as u64));
+        return node.leaf(page, owner, |block| Ok(block.check()? as u64));
     }
-    node.inner(r, owner, |inner| {
-        let mut sum = 0;
-        for index in 0..inner.len() {
-            let (child, count) = node.child(inner, index)?;
-            if check_node(r, owner, child, seen)? != u64::from(count) {
-                return Err(child.corrupt("a hub's page has another number of entries than its parent says"));
-            }
-            sum += u64::from(count);
+    let inner = node.inner(page, owner)?;
+    let mut sum = 0;
+    for index in 0..inner.len() {
+        let (child, count) = node.child(inner, index)?;
+        if check_node(r, owner, child, &*child.fetch(r)?, seen)? != u64::from(count) {
+            return Err(child.corrupt("a hub's page has another number of entries than its parent says"));
         }
-        Ok(sum)
-    })
+        sum += u64::from(count);
+    }
+    Ok(sum)
 }

@@ -96,17 +96,6 @@ pub(super) fn insert_into_leaf(
     Ok(Some(len))
 }
 
-/// Whose leaf it is, if its block has a word.
-pub(in crate::adjacency) fn leaf_owner(page: &Page) -> Option<Owner> {
-    let block = page.body()[LEAF_BLOCK..].get(..leaf_len(page))?;
-    block.first_chunk().map(|word| Owner::decode(*word))
-}
-
-/// Whose inner node it is.
-pub(in crate::adjacency) fn inner_owner(page: &Page) -> Option<Owner> {
-    page.body().first_chunk().map(|word| Owner::decode(*word))
-}
-
 /// A child of an inner node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Child {
@@ -273,7 +262,6 @@ mod tests {
         put_leaf(&mut page, &OWNER.word(0));
         assert_eq!(page.body()[..16], [8, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0x80]);
         assert_eq!(leaf_block(&page, OWNER).unwrap().len(), Ok(0));
-        assert_eq!(leaf_owner(&page), Some(OWNER));
         page.body_mut()[..2].copy_from_slice(&0xffff_u16.to_le_bytes());
         assert!(leaf_block(&page, OWNER).is_err());
     }

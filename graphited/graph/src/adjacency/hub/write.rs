@@ -68,7 +68,7 @@ impl<'w, W: PageWriter> TreeWriter<'w, W> {
         removed: &[Key],
         added: &[Key],
     ) -> Result<Left> {
-        let node = Node::root(self.w, self.owner, root)?;
+        let (node, _) = Node::root(self.w, self.owner, root)?;
         let outcome = self.apply_node(node, removed, added)?;
         if outcome.fill == 0 {
             self.w.free(root)?;
@@ -102,14 +102,14 @@ impl<'w, W: PageWriter> TreeWriter<'w, W> {
     fn apply_leaf(&mut self, node: Node, removed: &[Key], added: &[Key]) -> Result<Outcome> {
         let owner = self.owner;
         if let ([], [key]) = (removed, added) {
-            node.leaf(self.w, owner, |_| Ok(()))?;
+            node.leaf(&*node.fetch(self.w)?, owner, |_| Ok(()))?;
             let page = self.w.page_mut(node.page)?;
             let inserted = insert_into_leaf(page, owner, *key, self.limits.leaf_bytes);
             if let Some(fill) = inserted.map_err(at(node.page))? {
                 return Ok(Outcome { fill, more: Vec::new() });
             }
         }
-        let (merged, appends) = node.leaf(self.w, owner, |block| {
+        let (merged, appends) = node.leaf(&*node.fetch(self.w)?, owner, |block| {
             let appends = match (block.ends()?, added.first()) {
                 (Some((_, last)), Some(first)) => last < *first,
                 _ => false,
@@ -149,11 +149,13 @@ impl<'w, W: PageWriter> TreeWriter<'w, W> {
         let mut settled: Vec<(usize, u64, Outcome)> = Vec::new();
         let mut changes_shape = false;
         while let Some(key) = next_key(removed, added) {
-            let (index, child, count) = node.inner(self.w, self.owner, |inner| {
+            let (index, child, count) = {
+                let page = node.fetch(self.w)?;
+                let inner = node.inner(&page, self.owner)?;
                 let index = inner.index_of(key);
                 let (child, count) = node.child(inner, index)?;
-                Ok((index, child, count))
-            })?;
+                (index, child, count)
+            };
             if key < child.low || key >= child.end {
                 return Err(node.corrupt("keys of a node of a hub's tree are out of order"));
             }
@@ -172,7 +174,7 @@ impl<'w, W: PageWriter> TreeWriter<'w, W> {
         if changes_shape {
             return self.reshape(node, settled);
         }
-        let fill = node.inner(self.w, self.owner, |inner| Ok(inner.len()))?;
+        let fill = node.inner(&*node.fetch(self.w)?, self.owner)?.len();
         let page = self.w.page_mut(node.page)?;
         for (index, count, _) in settled {
             put_child_count(page, index, small_count(count)?);
@@ -182,7 +184,7 @@ impl<'w, W: PageWriter> TreeWriter<'w, W> {
 
     /// Rewrites an inner node whose children were split or emptied, or may be merged.
     fn reshape(&mut self, node: Node, settled: Vec<(usize, u64, Outcome)>) -> Result<Outcome> {
-        let old: Vec<Child> = node.inner(self.w, self.owner, |inner| Ok(inner.children().collect()))?;
+        let old = self.children(node.page, node.level)?;
         let appends = settled.iter().all(|(index, _, _)| index + 1 == old.len());
         // Children with their fill, where it is known because the child was changed.
         let mut children: Vec<(Child, Option<usize>)> = Vec::with_capacity(old.len() + settled.len());
