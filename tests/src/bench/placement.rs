@@ -7,6 +7,7 @@
 
 use std::fs;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -90,7 +91,11 @@ fn place(pid: u32, processors: &[usize]) -> Result<()> {
     let tasks = format!("/proc/{pid}/task");
     for task in fs::read_dir(&tasks).map_err(at(tasks.as_ref()))? {
         let thread: i32 = task?.file_name().to_string_lossy().parse()?;
-        sched_setaffinity(Pid::from_raw(thread), &set)?;
+        match sched_setaffinity(Pid::from_raw(thread), &set) {
+            // It has ended since it was listed.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
