@@ -195,22 +195,22 @@ impl Outbox {
             return Sent::All;
         }
         queue.is_sending = true;
-        let mut buffer = Vec::new();
-        for round in 1.. {
+        let (mut buffer, mut rounds) = (Vec::new(), 0);
+        loop {
             let sent = queue.take(&mut buffer);
             self.publish(&queue);
             drop(queue);
             let (sent, end) = write(&mut socket, &buffer, sent);
             queue = self.lock();
+            rounds += 1;
             let result = match queue.took(&mut buffer, sent, end) {
-                None if round < ROUNDS_MAX => continue,
+                None if rounds < ROUNDS_MAX => continue,
                 None => queue.leave_to_reactor(),
                 Some(result) => result,
             };
             self.publish(&queue);
             return result;
         }
-        unreachable!("the last round returns")
     }
 
     /// The client is gone: forgets everything, and takes nothing any more.
@@ -292,13 +292,9 @@ impl Queue {
         if !self.bytes.is_empty() {
             return None;
         }
-        // Whichever of the two is large gives its memory back.
-        if self.bytes.capacity() > KEEP_BYTES || buffer.capacity() <= KEEP_BYTES {
-            self.bytes = std::mem::take(buffer);
-        }
-        if self.bytes.capacity() > KEEP_BYTES {
-            self.bytes = Vec::new();
-        }
+        // One of the two empty buffers is kept, if it is not large.
+        let kept = std::mem::take(buffer);
+        self.bytes = if kept.capacity() > KEEP_BYTES { Vec::new() } else { kept };
         self.is_sending = false;
         self.is_blocked = false;
         Some(if std::mem::take(&mut self.is_asked) { Sent::ForReactor } else { Sent::All })
