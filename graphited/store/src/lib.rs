@@ -1,11 +1,12 @@
 //! Graphite's bytes: disk, pages, log, cache, checkpoint, recovery.
 //!
-//! This crate knows pages, log groups and LSNs, never nodes or edges. Whoever builds on it sees three things:
+//! This crate knows pages, log groups and LSNs, never nodes or edges. Whoever builds on it sees four things:
 //!
 //! - [`PageReader`] and [`PageWriter`]: how sequential code (B+trees, record pages, the graph's tables)
 //!   reads and changes pages, as if it were alone in the world;
 //! - `Store`: the engine that hands out snapshots (readers) and turns (the one writer), logs, syncs,
 //!   checkpoints and recovers;
+//! - [`locks`]: the lock manager, which protects what pages mean, and knows nothing of pages;
 //! - [`disk::Disk`]: the one door to the file system, so that tests can own what a power cut leaves behind.
 #![warn(missing_docs)]
 
@@ -16,6 +17,7 @@ mod checkpoint;
 pub mod clock;
 pub mod disk;
 mod error;
+pub mod locks;
 mod open;
 mod page;
 mod pager;

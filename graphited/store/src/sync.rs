@@ -70,6 +70,25 @@ pub(crate) fn wait_timeout<'a, T>(
     guard
 }
 
+/// Waits on a condition, for ever if there is no timeout. Tells whether the time ran out; the condition may have come
+/// true nevertheless.
+pub(crate) fn wait_for<'a, T>(
+    condition: &Condvar,
+    guard: MutexGuard<'a, T>,
+    timeout: Option<std::time::Duration>,
+) -> (MutexGuard<'a, T>, bool) {
+    condition.waiting.fetch_add(1, Ordering::SeqCst);
+    let (guard, ran_out) = match timeout {
+        Some(timeout) => {
+            let (guard, result) = not_poisoned(condition.condition.wait_timeout(guard, timeout));
+            (guard, result.timed_out())
+        }
+        None => (not_poisoned(condition.condition.wait(guard)), false),
+    };
+    condition.waiting.fetch_sub(1, Ordering::SeqCst);
+    (guard, ran_out)
+}
+
 fn not_poisoned<G>(result: LockResult<G>) -> G {
     result.unwrap_or_else(|_: PoisonError<G>| panic!("another thread panicked while it held this lock"))
 }

@@ -1,0 +1,66 @@
+//! What monitors see of the locks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Deadlock, LockMode, LockName, OwnerId};
+
+/// Who holds what, and who waits for whom. Each name is shown as it was at one moment, not all names at the same one.
+#[derive(Clone, Debug, Default)]
+pub struct LockPicture {
+    /// The time on the clock of [`LockOptions`](super::LockOptions) when it was made; `since` is on the same clock.
+    pub now: Duration,
+    /// Everything held or awaited.
+    pub locks: Vec<LockEntry>,
+    /// Everybody who waits.
+    pub waits: Vec<LockWait>,
+    /// The last deadlocks, oldest first.
+    pub deadlocks: Vec<Arc<Deadlock>>,
+}
+
+/// A lock that is held or awaited.
+#[derive(Clone, Copy, Debug)]
+pub struct LockEntry {
+    /// On what.
+    pub name: LockName,
+    /// In which mode it is held, or will be.
+    pub mode: LockMode,
+    /// Whether it is held. An owner that waits for a stronger mode has two entries.
+    pub granted: bool,
+    /// Whose.
+    pub owner: OwnerId,
+    /// What the floor above knows the owner by.
+    pub tag: u64,
+    /// When it was first granted, or when the wait began.
+    pub since: Duration,
+}
+
+/// Somebody who waits.
+#[derive(Clone, Debug)]
+pub struct LockWait {
+    /// Who.
+    pub owner: OwnerId,
+    /// What the floor above knows it by.
+    pub tag: u64,
+    /// For what.
+    pub name: LockName,
+    /// The mode that it will then have.
+    pub mode: LockMode,
+    /// The tags of those it waits for: holders, and waiters that come before it.
+    pub blocked_by: Vec<u64>,
+    /// When the wait began.
+    pub since: Duration,
+}
+
+/// What happened since the manager was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockCounters {
+    /// Locks that had to be waited for.
+    pub waits: u64,
+    /// Deadlocks found.
+    pub deadlocks: u64,
+    /// Waits that took too long.
+    pub timeouts: u64,
+    /// Times that many locks became one on the name above.
+    pub escalations: u64,
+}
