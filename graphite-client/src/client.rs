@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use graphite_protocol::PROTOCOL_VERSION;
 use graphite_protocol::messages::{
-    Begin, Checkpoint, CheckpointReply, Hello, HelloReply, Mode, Ping, Request, Run, Status, StatusReply,
+    Checkpoint, CheckpointReply, Hello, HelloReply, Ping, Request, Run, Status, StatusReply,
 };
 use graphite_protocol::{Plan, Value, socket};
 
@@ -16,16 +16,12 @@ use crate::open::{OpenOptions, open};
 use crate::pipeline::Pipeline;
 use crate::props::Params;
 use crate::rows::{Answer, Rows};
-use crate::transaction::Transaction;
 
 /// Name and version that a client shows to monitors unless it is given another.
 pub const CLIENT_NAME: &str = concat!("graphite_client/", env!("CARGO_PKG_VERSION"));
 
 /// How long `hello` may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often [`Client::write`] runs its transaction at most.
-const ATTEMPTS_MAX: u32 = 10;
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -182,62 +178,6 @@ impl Client {
     /// Sends many statements before the first is answered.
     pub fn pipeline(&mut self) -> Pipeline<'_> {
         Pipeline::new(self)
-    }
-
-    /// Opens a transaction that reads, all from one snapshot.
-    ///
-    /// # Errors
-    /// The daemon's, or that of the connection.
-    pub fn begin_read(&mut self) -> Result<Transaction<'_>> {
-        self.call(&Begin { mode: Mode::Read })?;
-        Ok(Transaction::new(self))
-    }
-
-    /// Opens a transaction that reads and changes.
-    ///
-    /// # Errors
-    /// The daemon's, or that of the connection.
-    pub fn begin_write(&mut self) -> Result<Transaction<'_>> {
-        self.call(&Begin { mode: Mode::Write })?;
-        Ok(Transaction::new(self))
-    }
-
-    /// Runs `work` in a write transaction and commits it. If that fails for a reason that may be gone the next
-    /// time (a deadlock, a busy daemon), all of it is run again, up to ten times.
-    ///
-    /// ```no_run
-    /// # use graphite_client::{Client, Direction, NodeId, props};
-    /// # fn main() -> graphite_client::Result<()> {
-    /// # let mut client = Client::open("social.graphite")?;
-    /// # let (ada, charles) = (NodeId(1), NodeId(2));
-    /// client.write(|tx| {
-    ///     let known = tx.degree(ada, Direction::Out, &["KNOWS"])?;
-    ///     tx.create_edge(ada, charles, "KNOWS", props! { "number" => i64::try_from(known).unwrap_or(0) })
-    /// })?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// That of `work`, or of the commit.
-    pub fn write<T>(&mut self, mut work: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut attempt = 0;
-        loop {
-            match self.write_once(&mut work) {
-                Err(error) if error.is_retryable() && attempt + 1 < ATTEMPTS_MAX => {
-                    std::thread::sleep(Duration::from_millis(1 << attempt.min(6)));
-                    attempt += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn write_once<T>(&mut self, work: &mut impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
-        let mut tx = self.begin_write()?;
-        let value = work(&mut tx)?;
-        tx.commit()?;
-        Ok(value)
     }
 
     /// Asks whether the daemon is there; answered whatever else it is doing.

@@ -68,6 +68,10 @@ pub enum Error {
     /// What the daemon sent is not what the protocol says.
     #[error("the daemon's answer does not follow the protocol: {0}")]
     Protocol(String),
+    /// The connection failed while a commit was under way. Whether the changes were made is not known, so the
+    /// transaction must not be run again before that is looked up.
+    #[error("whether the transaction was committed is not known: {0}")]
+    CommitUnknown(#[source] Box<Error>),
     /// A request does not fit into a frame; it was not sent.
     #[error("the request has {bytes} bytes, and a frame holds at most {max}; send less at a time")]
     RequestTooLong {
@@ -76,14 +80,28 @@ pub enum Error {
         /// How long it may be.
         max: usize,
     },
+    /// An error of the caller's own, by which it ended a transaction.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
+    /// An error of one's own, by which the work of [`Client::transaction`](crate::Client::transaction) ends it.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Other(error.into())
+    }
+
     /// Whether the same request may succeed when it is sent again, on this connection and as it is. In a
     /// transaction it is the transaction that has to be run again. An error after which it is not known whether
     /// the request was executed is never retryable.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Error::Server { retryable: true, .. })
+    }
+
+    /// Whether a commit may or may not have been made: the daemon says so, or the connection failed while it was under
+    /// way. After any other error of a transaction nothing of it was done.
+    pub fn is_commit_unknown(&self) -> bool {
+        matches!(self, Error::CommitUnknown(_) | Error::Server { code: ErrorCode::CommitUnknown, .. })
     }
 
     /// Whether there is no connection: none was made, or it was lost.
@@ -92,7 +110,7 @@ impl Error {
             Error::Server { code, .. } => {
                 matches!(code, ErrorCode::TooManySessions | ErrorCode::ShuttingDown | ErrorCode::Killed)
             }
-            Error::RequestTooLong { .. } => false,
+            Error::RequestTooLong { .. } | Error::Other(_) => false,
             _ => true,
         }
     }
@@ -144,6 +162,16 @@ mod tests {
         assert!(!Error::from(WireError::new(ErrorCode::CommitUnknown, "")).is_retryable());
         assert!(!Error::Closed.is_retryable());
         assert!(!Error::Broken.is_retryable());
+        assert!(!Error::other("I changed my mind").is_retryable());
+    }
+
+    #[test]
+    fn a_commit_whose_outcome_is_not_known_says_so() {
+        let lost = Error::CommitUnknown(Box::new(Error::Closed));
+        assert!(lost.is_commit_unknown() && lost.is_no_connection() && !lost.is_retryable());
+        assert!(Error::from(WireError::new(ErrorCode::CommitUnknown, "")).is_commit_unknown());
+        assert!(!Error::Closed.is_commit_unknown(), "a statement of a transaction that was lost is undone");
+        assert!(!Error::other("").is_no_connection());
     }
 
     #[test]

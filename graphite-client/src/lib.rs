@@ -22,14 +22,20 @@
 //! # use graphite_client::{Client, props};
 //! # fn main() -> graphite_client::Result<()> {
 //! # let mut client = Client::open("social.graphite")?;
-//! let mut tx = client.begin_write()?;
-//! let post = tx.create_node(["Post"], props! { "text" => "Hello" })?;
-//! let author = tx.create_node(["Person"], props! { "name" => "Mary" })?;
-//! tx.create_edge(author, post, "WROTE", ())?;
-//! tx.commit()?; // dropped without it, the transaction is rolled back
+//! let (author, post) = client.transaction(|tx| {
+//!     let post = tx.create_node(["Post"], props! { "text" => "Hello" })?;
+//!     let author = tx.create_node(["Person"], props! { "name" => "Mary" })?;
+//!     tx.create_edge(author, post, "WROTE", ())?;
+//!     Ok((author, post))
+//! })?; // committed, durable and visible; after an error nothing of it was done
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Transactions are serializable: whatever others do at the same time, it is as if they had run one after another. One
+//! that stood in the way of another is run again by itself, see [`Client::transaction`]. Reads that belong together
+//! are done on one snapshot by [`Client::snapshot`], which waits for nobody. Whoever wants each step in hand takes
+//! [`Client::begin_write`].
 //!
 //! What has no method of its own is a [`Traversal`] or a [`Plan`]:
 //!
@@ -67,6 +73,7 @@ mod lookup;
 mod open;
 mod pipeline;
 mod props;
+mod retry;
 mod rows;
 mod spawn;
 pub mod text;
@@ -79,6 +86,7 @@ pub use ids::{EdgeId, Entity, NodeId};
 pub use open::{OpenOptions, database_path, socket_path};
 pub use pipeline::Pipeline;
 pub use props::{Params, Props};
+pub use retry::RetryPolicy;
 pub use rows::{Answer, Row, Rows};
 pub use transaction::Transaction;
 pub use traversal::Traversal;
