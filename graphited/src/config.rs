@@ -196,9 +196,11 @@ settings! {
     plan_cache_entries: u64 = 64,
     /// Threads for reads that are not answered at once; 0 for as many as there are processors
     read_workers: u64 = 0,
+    /// Transactions that may write at a time; others wait until one has ended
+    write_transactions_max: u64 = 1,
     /// How long a statement may run, in ms; 0 for ever
     statement_timeout_ms: u64 = 0,
-    /// How long a statement waits for its turn to write, in ms; 0 for ever
+    /// How long a statement waits for a lock, or to be let write at all, in ms; 0 for ever
     lock_timeout_ms: u64 = 10_000,
     /// How long a transaction may wait for its client, in ms, before it is rolled back; 0 for ever
     idle_in_transaction_timeout_ms: u64 = 60_000,
@@ -273,6 +275,7 @@ impl Config {
             ("requests_max", self.requests_max, 1, 100_000),
             ("plan_cache_entries", self.plan_cache_entries, 1, 1_000),
             ("read_workers", self.read_workers, 0, 1_000),
+            ("write_transactions_max", self.write_transactions_max, 1, 10_000),
         ];
         for (name, value, least, most) in limits {
             if value < least || value > most {

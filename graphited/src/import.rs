@@ -44,8 +44,8 @@ fn graph<T>(result: graphite_graph::Result<T>) -> Result<T> {
 }
 
 impl ImportWork {
-    /// Whether it has to have the writer's turn.
-    pub(crate) fn needs_turn(&self) -> bool {
+    /// Whether it changes the graph, and has to be admitted to.
+    pub(crate) fn writes(&self) -> bool {
         matches!(self, ImportWork::Nodes(_) | ImportWork::Edges(_) | ImportWork::End(_))
     }
 

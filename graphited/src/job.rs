@@ -2,8 +2,8 @@
 //!
 //! 1. A job always ends with an answer in the outbox and the state on its way home, whatever happened in between.
 //! 2. An answer that may rest on a commit that is not durable is parked until that is visible; nobody waits for it.
-//! 3. The writer's turn is passed on before the answer is parked, for parking may lead a sync.
-//! 4. A write transaction that fails is rolled back at once, and its turn passed on; the session remembers only that
+//! 3. A place among those who may write is passed on before the answer is parked, for parking may lead a sync.
+//! 4. A write transaction that fails is rolled back at once, and its place passed on; the session remembers only that
 //!    it failed, until the client ends it.
 
 mod statements;
@@ -39,7 +39,7 @@ pub(crate) enum Work {
         /// Most rows.
         rows: u32,
     },
-    /// Begin to write; the turn has come.
+    /// Begin to write; the session is admitted.
     Begin,
     /// Commit the write transaction.
     Commit,
@@ -82,16 +82,16 @@ impl Answer {
 type Result<T> = std::result::Result<T, WireError>;
 
 impl Job {
-    /// Whether it belongs to the writer's turn.
+    /// Whether its session is admitted to write, or has to be.
     pub(crate) fn is_for_writers(&self) -> bool {
-        self.state.writes() || self.needs_turn()
+        self.state.writes() || self.needs_admission()
     }
 
-    /// Whether it has to have the writer's turn first.
-    pub(crate) fn needs_turn(&self) -> bool {
+    /// Whether its session has to be admitted to write first.
+    pub(crate) fn needs_admission(&self) -> bool {
         match &self.work {
             Work::Write(_) | Work::Begin => !self.state.writes(),
-            Work::Import(work) => work.needs_turn(),
+            Work::Import(work) => work.writes(),
             _ => false,
         }
     }
@@ -103,15 +103,15 @@ impl Job {
 
     /// Does it.
     pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) {
-        let had_turn = self.state.writes() || self.needs_turn();
+        let was_admitted = self.is_for_writers();
         // Whoever writes or imports sees what is applied, so its errors too may rest on what is not durable.
-        let sees_applied = had_turn || matches!(self.work, Work::Import(_));
+        let sees_applied = was_admitted || matches!(self.work, Work::Import(_));
         let answer = self.perform(shared).unwrap_or_else(|error| {
             let after = if sees_applied { shared.db.store().applied_lsn() } else { Lsn(0) };
             Answer { frame: self.error(&error, shared), after, committed: None }
         });
-        if had_turn && !self.state.writes() {
-            shared.pass_turn(self.connection.session);
+        if was_admitted && !self.state.writes() {
+            shared.leave_admission(self.connection.session);
         }
         self.finish(answer, shared);
     }
@@ -132,7 +132,7 @@ impl Job {
             Work::Commit => self.commit(shared),
             Work::Rollback => Ok(self.rollback(shared)),
             Work::Import(work) => {
-                let commits = work.needs_turn();
+                let commits = work.writes();
                 let (frame, after) = work.run(self.msgid, shared)?;
                 Ok(Answer { frame, after, committed: commits.then_some(after) })
             }

@@ -5,11 +5,12 @@
 //! | `config`, `exit` | settings, exit codes |
 //! | `daemon`, `ownership`, `listen`, `ready` | a life from start to end: whose database it is, where it listens |
 //! | `reactor`, `crew` | what accepts, reads, answers what is cheap and keeps the time, and the threads that take turns at it |
-//! | `job`, `import`, `rows`, `workers`, `writers` | what workers do, and how writers take turns |
+//! | `job`, `import`, `rows`, `workers`, `admission` | what workers do, and how many may write at a time |
 //! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers` | what they hand to each other |
 //! | `plans`, `convert`, `encode`, `errors` | between the wire's types and the engine's |
 #![warn(missing_docs)]
 
+mod admission;
 pub mod config;
 mod connection;
 mod convert;
@@ -34,4 +35,3 @@ mod shared;
 mod state;
 mod timers;
 mod workers;
-mod writers;

@@ -236,7 +236,7 @@ impl Reactor {
     }
 
     /// Lets each session in the list do something. As soon as this thread has a job of its own, the others are left to
-    /// whoever runs the reactor next: the job may have the writer's turn, and everybody would wait for all of them.
+    /// whoever runs the reactor next: the job may hold what others wait for, and everybody would wait for all of them.
     fn look_at_ready(&mut self) {
         for _ in 0..self.core.ready.len() {
             if self.core.own_job.is_some() {
@@ -256,7 +256,7 @@ impl Reactor {
         }
     }
 
-    /// The client is gone, or is to be: nothing is sent any more, its transaction is rolled back, its turn passed on.
+    /// The client is gone, or is to be: nothing is sent any more, its transaction is rolled back, its locks are let go.
     fn client_gone(&mut self, id: u64) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         if !session.gone {

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use graphite_graph::GraphDb;
+use graphite_protocol::{ErrorCode, WireError};
 use graphite_query::Budget;
 
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::events::Events;
 use crate::interrupt::Interrupt;
@@ -15,10 +17,10 @@ use crate::job::Job;
 use crate::resting::Room;
 use crate::rows::Limits;
 use crate::workers::Pool;
-use crate::writers::Writers;
 
-/// Threads for writes: one that runs a statement, one that may be leading a sync.
-const WRITE_WORKERS: usize = 2;
+/// Threads for writes beside one for each transaction that may write: one that has ended a transaction may still lead a
+/// sync while the next is admitted; and one is reserved before it is known whether there is a place.
+const WRITE_WORKERS_SPARE: usize = 2;
 /// Threads for administration, which live only while there is some.
 const ADMIN_WORKERS_MAX: usize = 4;
 
@@ -50,13 +52,13 @@ pub(crate) struct Shared {
     pub db: GraphDb,
     /// The way to the reactor.
     pub events: Events,
-    /// Who writes, and who waits to.
-    pub writers: Writers<Box<Job>>,
+    /// Who may write, and who waits to.
+    pub admission: Admission<Box<Job>>,
     /// Memory for cursors that rest.
     pub cursor_room: Arc<Room>,
     /// Threads for reads.
     pub reads: Pool,
-    /// Threads for writes.
+    /// Threads for writes, one reserved for each session that is admitted.
     pub writes: Pool,
     /// Threads for administration.
     pub admin: Pool,
@@ -71,6 +73,7 @@ impl Shared {
             Ok(0) | Err(_) => std::thread::available_parallelism().map_or(2, usize::from),
             Ok(readers) => readers,
         };
+        let writers = to_usize(config.write_transactions_max);
         Shared {
             cursor_room: Room::new(config.statement_bytes_max),
             config,
@@ -79,9 +82,9 @@ impl Shared {
             asked_to_leave: AtomicBool::new(false),
             db,
             events,
-            writers: Writers::default(),
+            admission: Admission::new(writers),
             reads: Pool::new("read", readers),
-            writes: Pool::new("write", WRITE_WORKERS),
+            writes: Pool::lingering("write", writers.saturating_add(WRITE_WORKERS_SPARE)),
             admin: Pool::fleeting("admin", ADMIN_WORKERS_MAX),
             counters: Counters::default(),
         }
@@ -94,10 +97,52 @@ impl Shared {
         pool.give(move || job.run(&shared));
     }
 
-    /// The session gives the writer's turn up; whoever waited longest goes on.
-    pub(crate) fn pass_turn(self: &Arc<Self>, session: u64) {
-        if let Some(job) = self.writers.leave(session) {
-            self.start(job);
+    /// Admits the session to write, if a place is free.
+    ///
+    /// # Errors
+    /// `busy` if the system has no thread that it could always have.
+    pub(crate) fn try_admit(&self, session: u64) -> Result<bool, WireError> {
+        self.reserve()?;
+        let is_admitted = self.admission.try_enter(session);
+        if !is_admitted {
+            self.writes.release();
+        }
+        Ok(is_admitted)
+    }
+
+    /// Gives the job back if its session is admitted now. Else it is run as soon as that is so, unless it is taken out
+    /// of the queue before.
+    ///
+    /// # Errors
+    /// The job, and `busy` if the system has no thread that it could always have.
+    pub(crate) fn admit(
+        &self,
+        session: u64,
+        job: Box<Job>,
+    ) -> Result<Option<Box<Job>>, (Box<Job>, WireError)> {
+        // Before the session enters: others may be waiting behind it as soon as it has.
+        if let Err(error) = self.reserve() {
+            return Err((job, error));
+        }
+        let job = self.admission.enter(session, job);
+        if job.is_none() {
+            self.writes.release();
+        }
+        Ok(job)
+    }
+
+    fn reserve(&self) -> Result<(), WireError> {
+        self.writes.reserve().map_err(|error| {
+            let message = format!("the system has no thread for this: {error}; nothing was done");
+            WireError::new(ErrorCode::Busy, message)
+        })
+    }
+
+    /// The session's transaction has ended; whoever waited longest goes on, with the thread that was reserved.
+    pub(crate) fn leave_admission(self: &Arc<Self>, session: u64) {
+        match self.admission.leave(session) {
+            Some(job) => self.start(job),
+            None => self.writes.release(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::shared::{Shared, to_usize};
 pub(crate) enum Open {
     /// Reads, all from one snapshot.
     Read(Box<HeldSnapshot>),
-    /// Reads and changes, in the writer's turn.
+    /// Reads and changes.
     Write(Box<Transaction>),
     /// It failed and was rolled back already; it still has to be ended by the client.
     Failed(WireError),
@@ -105,7 +105,7 @@ impl SessionState {
             Some(TransactionInfo { id, mode: Mode::Write, since: Instant::now(), snapshot_lsn: None });
     }
 
-    /// Whether it holds the writer's turn.
+    /// Whether a write transaction is open: its session is admitted until that has ended.
     pub(crate) fn writes(&self) -> bool {
         matches!(self.transaction, Some(Open::Write(_)))
     }

@@ -15,8 +15,8 @@ pub(crate) enum Kind {
     Hello,
     /// The statement has to be done.
     Statement,
-    /// The statement has to have its turn to write.
-    Turn,
+    /// The session has to be admitted to write.
+    Admission,
     /// The transaction has to hear from its client.
     IdleTransaction,
     /// The session has to hear from its client.
@@ -61,8 +61,8 @@ impl Timers {
 
     /// Takes away all deadlines of a session.
     pub(crate) fn clear_all(&mut self, session: u64) {
-        use Kind::{Cursors, Hello, Idle, IdleTransaction, Stall, Statement, Turn};
-        for kind in [Hello, Statement, Turn, IdleTransaction, Idle, Stall, Cursors] {
+        use Kind::{Admission, Cursors, Hello, Idle, IdleTransaction, Stall, Statement};
+        for kind in [Hello, Statement, Admission, IdleTransaction, Idle, Stall, Cursors] {
             self.clear(session, kind);
         }
     }
@@ -100,16 +100,16 @@ mod tests {
         let mut timers = Timers::default();
         assert_eq!(timers.next(), None);
         timers.set(7, Kind::Idle, at(3));
-        timers.set(7, Kind::Turn, at(1));
-        timers.set(8, Kind::Turn, at(2));
-        timers.set(7, Kind::Turn, at(5));
+        timers.set(7, Kind::Admission, at(1));
+        timers.set(8, Kind::Admission, at(2));
+        timers.set(7, Kind::Admission, at(5));
         timers.set(9, Kind::Stall, at(1));
         timers.clear_all(9);
         assert_eq!(timers.next(), Some(at(2)));
         assert_eq!(timers.pop(at(1)), None);
-        assert_eq!(timers.pop(at(9)), Some((8, Kind::Turn)));
+        assert_eq!(timers.pop(at(9)), Some((8, Kind::Admission)));
         assert_eq!(timers.pop(at(9)), Some((7, Kind::Idle)));
-        assert_eq!(timers.pop(at(9)), Some((7, Kind::Turn)));
+        assert_eq!(timers.pop(at(9)), Some((7, Kind::Admission)));
         assert_eq!(timers.pop(at(9)), None);
         assert!(timers.at.is_empty());
     }

@@ -1,27 +1,53 @@
 //! Threads that do what the reactor must not wait for.
 //!
-//! Three pools, so that none starves another: reads (as many as there are processors), writes (one runs, one may be
-//! leading a sync), and administration, whose threads live only as long as there is work.
+//! Three pools, so that none starves another: reads (as many as there are processors), writes, and administration,
+//! whose threads live only as long as there is work.
 //!
-//! A task that was taken is done, or dropped by [`Pool::clear`]. So one is taken only if there is a thread: the first
-//! of reads and writes is there from the start, and administration is refused if the system has none to give.
+//! 1. A task that was taken is done, or dropped by [`Pool::clear`]. So one is taken only if there is a thread: the
+//!    first of reads and writes is there from the start, and administration is refused if the system has none to give.
+//! 2. A task of writes may wait for what another one does, as for a lock that its transaction holds. So whoever may have
+//!    one has a thread reserved ([`Pool::reserve`]), and there are never fewer threads than reservations.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Stack of a worker, in bytes: nothing in the daemon recurses deeper than a value nests.
 const STACK_BYTES: usize = 1 << 20;
 
+/// A thread that may leave does so when it had nothing to do for so long.
+const THREAD_IDLE: Duration = Duration::from_secs(10);
+
 type Task = Box<dyn FnOnce() + Send>;
+
+/// What a thread does when there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// It stays.
+    Stays,
+    /// It leaves after a while, unless it is the only one or reserved.
+    Lingers,
+    /// It leaves.
+    Leaves,
+}
 
 #[derive(Default)]
 struct Queue {
     tasks: VecDeque<Task>,
     idle: usize,
     threads: usize,
+    /// Threads that have to be there.
+    reserved: usize,
     is_closed: bool,
+}
+
+impl Queue {
+    /// Whether a thread more than is needed is there.
+    fn may_be_fewer(&self) -> bool {
+        self.threads > self.reserved.max(1)
+    }
 }
 
 #[derive(Default)]
@@ -36,7 +62,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, leaves_when_idle: bool) {
+    fn run(&self, when_idle: Idle) {
         let mut queue = self.lock();
         loop {
             if let Some(task) = queue.tasks.pop_front() {
@@ -45,14 +71,31 @@ impl Shared {
                 queue = self.lock();
                 continue;
             }
-            if queue.is_closed || leaves_when_idle {
-                queue.threads -= 1;
-                return;
+            if queue.is_closed || when_idle == Idle::Leaves {
+                break;
             }
-            queue.idle += 1;
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
+            let is_over;
+            (queue, is_over) = self.wait(queue, when_idle);
+            if is_over && queue.tasks.is_empty() && queue.may_be_fewer() {
+                break;
+            }
         }
+        queue.threads -= 1;
+    }
+
+    /// Waits for something to do; the answer is whether it has waited for long.
+    fn wait<'q>(&self, mut queue: MutexGuard<'q, Queue>, when_idle: Idle) -> (MutexGuard<'q, Queue>, bool) {
+        queue.idle += 1;
+        let mut is_over = false;
+        // The last one does not wake in vain.
+        if when_idle == Idle::Lingers && queue.threads > 1 {
+            let woken = self.changed.wait_timeout(queue, THREAD_IDLE).unwrap_or_else(PoisonError::into_inner);
+            (queue, is_over) = (woken.0, woken.1.timed_out());
+        } else {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.idle -= 1;
+        (queue, is_over)
     }
 }
 
@@ -60,7 +103,7 @@ impl Shared {
 pub(crate) struct Pool {
     name: &'static str,
     threads_max: usize,
-    leaves_when_idle: bool,
+    when_idle: Idle,
     stack_bytes: usize,
     shared: Arc<Shared>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -79,16 +122,21 @@ impl Pool {
         Pool {
             name,
             threads_max: threads_max.max(1),
-            leaves_when_idle: false,
+            when_idle: Idle::Stays,
             stack_bytes: STACK_BYTES,
             shared,
             handles: Mutex::default(),
         }
     }
 
+    /// A pool whose threads leave when there was nothing to do for a while, all but the first.
+    pub(crate) fn lingering(name: &'static str, threads_max: usize) -> Pool {
+        Pool { when_idle: Idle::Lingers, ..Pool::new(name, threads_max) }
+    }
+
     /// A pool whose threads leave when there is nothing to do.
     pub(crate) fn fleeting(name: &'static str, threads_max: usize) -> Pool {
-        Pool { leaves_when_idle: true, ..Pool::new(name, threads_max) }
+        Pool { when_idle: Idle::Leaves, ..Pool::new(name, threads_max) }
     }
 
     /// A pool that the system gives no threads.
@@ -104,6 +152,28 @@ impl Pool {
     /// The system's.
     pub(crate) fn start(&self) -> io::Result<()> {
         self.start_thread(&mut self.shared.lock())
+    }
+
+    /// Sees to it that there is one thread more that a task can have whatever the others wait for, until
+    /// [`Pool::release`].
+    ///
+    /// # Errors
+    /// The system's, which has no thread to give: nothing is reserved.
+    pub(crate) fn reserve(&self) -> io::Result<()> {
+        let mut queue = self.shared.lock();
+        debug_assert!(queue.reserved < self.threads_max, "no more can be reserved than there may be threads");
+        if queue.threads <= queue.reserved {
+            self.start_thread(&mut queue)?;
+        }
+        queue.reserved += 1;
+        Ok(())
+    }
+
+    /// Takes a reservation back.
+    pub(crate) fn release(&self) {
+        let mut queue = self.shared.lock();
+        debug_assert!(queue.reserved > 0, "each reservation is taken back once");
+        queue.reserved = queue.reserved.saturating_sub(1);
     }
 
     /// Has a task done.
@@ -145,11 +215,11 @@ impl Pool {
     }
 
     fn start_thread(&self, queue: &mut Queue) -> io::Result<()> {
-        let (shared, leaves) = (self.shared.clone(), self.leaves_when_idle);
+        let (shared, when_idle) = (self.shared.clone(), self.when_idle);
         let handle = thread::Builder::new()
             .name(self.name.to_owned())
             .stack_size(self.stack_bytes)
-            .spawn(move || shared.run(leaves))?;
+            .spawn(move || shared.run(when_idle))?;
         queue.threads += 1;
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.retain(|handle| !handle.is_finished());
@@ -182,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once_before_the_pool_is_closed() {
-        for pool in [Pool::new("test", 3), Pool::fleeting("test", 2)] {
+        for pool in [Pool::new("test", 3), Pool::fleeting("test", 2), Pool::lingering("test", 3)] {
             let done = Arc::new(AtomicUsize::new(0));
             for _ in 0..1000 {
                 let done = done.clone();
@@ -231,6 +301,44 @@ mod tests {
             });
         }
         pool.close();
+    }
+
+    /// Tasks that wait for the last one do not keep it from a thread, as long as each has one reserved.
+    #[test]
+    fn who_has_reserved_a_thread_has_one() {
+        let pool = Pool::lingering("test", 8);
+        pool.start().unwrap();
+        let barrier = Arc::new(std::sync::Barrier::new(8));
+        (0..8).for_each(|_| pool.reserve().unwrap());
+        assert_eq!(pool.shared.lock().threads, 8);
+        for _ in 0..8 {
+            let barrier = barrier.clone();
+            pool.give(move || {
+                barrier.wait();
+            });
+        }
+        pool.close();
+        (0..8).for_each(|_| pool.release());
+        assert_eq!(pool.shared.lock().reserved, 0);
+    }
+
+    #[test]
+    fn a_reservation_that_the_system_refuses_is_none() {
+        let mut pool = Pool::lingering("test", 2);
+        pool.start().unwrap();
+        pool.reserve().unwrap();
+        pool.stack_bytes = 1 << 60;
+        assert!(pool.reserve().is_err());
+        assert_eq!(pool.shared.lock().reserved, 1);
+        pool.close();
+    }
+
+    #[test]
+    fn threads_leave_while_there_are_more_than_are_reserved() {
+        let queue = |threads, reserved| Queue { threads, reserved, ..Queue::default() };
+        assert!(queue(2, 0).may_be_fewer() && queue(2, 1).may_be_fewer());
+        assert!(!queue(1, 0).may_be_fewer(), "one stays");
+        assert!(!queue(2, 2).may_be_fewer());
     }
 
     #[test]

@@ -63,14 +63,14 @@ impl Core {
                 session.interrupt.raise(reason);
                 true
             }
-            Doing::AwaitsTurn => match self.shared.writers.withdraw(session.id()) {
+            Doing::AwaitsAdmission => match self.shared.admission.withdraw(session.id()) {
                 Some(job) => {
                     let msgid = job.msgid;
                     self.came_back(session, *job);
                     self.reply_error(session, msgid, &reason.error());
                     true
                 }
-                // It has its turn by now, and a worker.
+                // It is admitted by now, and has a worker.
                 None => {
                     session.interrupt.raise(reason);
                     true
@@ -86,24 +86,22 @@ impl Core {
         }
     }
 
-    /// A request does not wait for its turn any more.
-    fn came_back(&mut self, session: &mut Session, job: crate::job::Job) {
+    /// A request does not wait to be admitted any more, or was not.
+    pub(super) fn came_back(&mut self, session: &mut Session, job: crate::job::Job) {
         session.doing = Doing::Nothing;
         session.state = Some(job.state);
-        self.timers.clear(session.id(), Kind::Turn);
+        self.timers.clear(session.id(), Kind::Admission);
         self.timers.clear(session.id(), Kind::Statement);
         self.schedule(session);
     }
 
-    fn turn_did_not_come(&mut self, session: &mut Session) {
-        let Some(job) = self.shared.writers.withdraw(session.id()) else { return };
-        let (holder, _) = self.shared.writers.look();
+    fn was_not_admitted(&mut self, session: &mut Session) {
+        let Some(job) = self.shared.admission.withdraw(session.id()) else { return };
         let msgid = job.msgid;
         self.came_back(session, *job);
-        let holder = holder.map_or(String::new(), |holder| format!(" Session {holder} has it."));
         let message = format!(
-            "the turn to write did not come within {} ms.{holder} Nothing was done",
-            self.shared.config.lock_timeout_ms
+            "{} transactions may write at a time, and none of them ended within {} ms; nothing was done",
+            self.shared.config.write_transactions_max, self.shared.config.lock_timeout_ms
         );
         self.reply_error(session, msgid, &WireError::new(ErrorCode::LockTimeout, message));
     }
@@ -188,7 +186,7 @@ impl Reactor {
                 Kind::Statement => {
                     core.stop_statement(session, Reason::Timeout);
                 }
-                Kind::Turn => core.turn_did_not_come(session),
+                Kind::Admission => core.was_not_admitted(session),
                 Kind::IdleTransaction => core.transaction_idle(session, now),
                 Kind::Idle => core.session_idle(session, now),
                 Kind::Cursors => core.cursors_rest(session, now),

@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::sys::socket::{Shutdown, shutdown};
 
-use super::session::Doing;
+use super::session::{Doing, Session};
 use super::{LISTENER, Reactor};
 use crate::interrupt::Reason;
 use crate::timers::{DAEMON, Kind};
@@ -49,9 +49,9 @@ impl Reactor {
         self.stop_listening();
         let time = Duration::from_millis(self.core.shared.config.shutdown_timeout_ms);
         self.core.timers.set(DAEMON, Kind::Shutdown, Instant::now() + time);
-        // What waits for its turn has not begun, and does not begin when open transactions give theirs up.
-        for session in self.sessions.values_mut().filter(|session| matches!(session.doing, Doing::AwaitsTurn))
-        {
+        // What waits to be admitted has not begun, and does not begin when open transactions end.
+        let waits = |session: &&mut Box<Session>| matches!(session.doing, Doing::AwaitsAdmission);
+        for session in self.sessions.values_mut().filter(waits) {
             self.core.stop_statement(session, Reason::ShuttingDown);
         }
     }

@@ -18,7 +18,7 @@ use graphite_protocol::messages::{
 use graphite_protocol::{ErrorCode, Wire, WireError};
 use nix::unistd::{Uid, User};
 
-use super::session::Session;
+use super::session::{ADMISSION, Session};
 use super::{Core, Reactor};
 use crate::config::Durability;
 use crate::connection::Connection;
@@ -211,9 +211,10 @@ impl Reactor {
             return;
         };
         let now = Instant::now();
-        let (writer, _) = self.core.shared.writers.look();
+        let (mut writers, _) = self.core.shared.admission.look();
+        writers.sort_unstable();
         let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
-        let mut sessions: Vec<_> = known.map(|session| session.row(now, writer)).collect();
+        let mut sessions: Vec<_> = known.map(|session| session.row(now, &writers)).collect();
         sessions.sort_unstable_by_key(|row| row.session);
         // Names of users may come over the network.
         self.core.on_its_own(&connection, msgid, move |_| {
@@ -225,7 +226,7 @@ impl Reactor {
     }
 
     fn locks(&self) -> LocksReply {
-        let (holder, waiting) = self.core.shared.writers.look();
+        let (admitted, waiting) = self.core.shared.admission.look();
         let now = Instant::now();
         let lock = |id: u64, granted: bool| {
             let session = self.sessions.get(&id)?;
@@ -233,12 +234,12 @@ impl Reactor {
             let since = since.or(session.statement.as_ref().map(|(_, since)| *since)).unwrap_or(now);
             let for_ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
             let transaction = session.transaction.map_or(0, |info| info.id);
-            let name = "the writer's turn".to_owned();
+            let name = ADMISSION.to_owned();
             Some(Lock { name, mode: LockMode::Exclusive, granted, session: id, transaction, for_ms })
         };
-        let held = holder.and_then(|id| lock(id, true));
+        let held = admitted.into_iter().filter_map(|id| lock(id, true));
         let awaited = waiting.into_iter().filter_map(|id| lock(id, false));
-        LocksReply { locks: held.into_iter().chain(awaited).collect(), deadlocks: Vec::new() }
+        LocksReply { locks: held.chain(awaited).collect(), deadlocks: Vec::new() }
     }
 
     fn status(&mut self, asker: u64, msgid: u32) {

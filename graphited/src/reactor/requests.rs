@@ -261,7 +261,7 @@ impl Core {
         Ok(())
     }
 
-    /// Gives a request to a worker, or has it wait for the writer's turn.
+    /// Gives a request to a worker, or has it wait until its session is admitted.
     pub(super) fn work(&mut self, session: &mut Session, msgid: u32, work: Work, timeout_ms: Option<u64>) {
         let Some(state) = session.state.take() else {
             return self.reply_error(session, msgid, &state_is_away());
@@ -275,22 +275,26 @@ impl Core {
         if interruptible && timeout > 0 {
             self.timers.set(id, Kind::Statement, after(now, timeout));
         }
-        if !job.needs_turn() {
+        if !job.needs_admission() {
             session.doing = Doing::Working { interruptible };
             self.start(job);
             return;
         }
-        match self.shared.writers.enter(id, job) {
-            Some(job) => {
+        match self.shared.admit(id, job) {
+            Ok(Some(job)) => {
                 session.doing = Doing::Working { interruptible };
                 self.start(job);
             }
-            None => {
-                session.doing = Doing::AwaitsTurn;
+            Ok(None) => {
+                session.doing = Doing::AwaitsAdmission;
                 let timeout = self.shared.config.lock_timeout_ms;
                 if timeout > 0 {
-                    self.timers.set(id, Kind::Turn, after(now, timeout));
+                    self.timers.set(id, Kind::Admission, after(now, timeout));
                 }
+            }
+            Err((job, error)) => {
+                self.came_back(session, *job);
+                self.reply_error(session, msgid, &error);
             }
         }
     }
@@ -299,7 +303,7 @@ impl Core {
     pub(super) fn job_done(&mut self, session: &mut Session, done: crate::events::Done) {
         let id = session.id();
         self.timers.clear(id, Kind::Statement);
-        self.timers.clear(id, Kind::Turn);
+        self.timers.clear(id, Kind::Admission);
         if let Some(lsn) = done.committed {
             session.own_commit = session.own_commit.max(lsn);
         }
@@ -342,7 +346,7 @@ impl Core {
             shared.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             self.shared.writes.give(move || {
                 drop(state);
-                shared.pass_turn(id);
+                shared.leave_admission(id);
             });
         } else if state.is_heavy() {
             self.shared.reads.give(move || drop(state));

@@ -28,8 +28,8 @@ pub(super) enum Doing {
         /// Whether it can be stopped.
         interruptible: bool,
     },
-    /// A request waits for the writer's turn, and the state with it.
-    AwaitsTurn,
+    /// A request waits for its session to be admitted to write, and the state with it.
+    AwaitsAdmission,
     /// A worker decodes a long request.
     Decoding,
     /// A read waits for the session's own commit to become visible.
@@ -80,7 +80,7 @@ pub(super) struct Session {
     pub(super) scheduled: bool,
 
     pub(super) doing: Doing,
-    /// Away while a worker has it, or it waits for its turn.
+    /// Away while a worker has it, or it waits to be admitted.
     pub(super) state: Option<SessionState>,
     /// Frames of requests that wait for the one that is done now.
     pub(super) waiting: VecDeque<Vec<u8>>,
@@ -170,7 +170,7 @@ impl Session {
     fn word(&self) -> Word {
         match self.doing {
             Doing::Working { .. } | Doing::Decoding => Word::Active,
-            Doing::AwaitsTurn => Word::Waiting,
+            Doing::AwaitsAdmission => Word::Waiting,
             Doing::AwaitsOwnCommit(_) => Word::Committing,
             Doing::Nothing if self.connection.outbox.parked() > 0 => Word::Committing,
             Doing::Nothing if self.transaction.is_some() => Word::IdleInTransaction,
@@ -178,9 +178,8 @@ impl Session {
         }
     }
 
-    /// The session as `sessions` shows it; `writer` has the turn to write. Of statements only the steps are shown,
-    /// never a value.
-    pub(super) fn row(&self, now: Instant, writer: Option<u64>) -> Row {
+    /// The session as `sessions` shows it; `writers` are admitted. Of statements only the steps are shown, never a value.
+    pub(super) fn row(&self, now: Instant, writers: &[u64]) -> Row {
         let ms = |since: Instant| {
             u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
         };
@@ -201,9 +200,9 @@ impl Session {
             snapshot_lsn: self.transaction.and_then(|info| info.snapshot_lsn),
             statement: statement.map(|(prepared, _)| prepared.describe()),
             statement_ms: statement.map(|(_, since)| ms(*since)),
-            waits_for: waits.then(|| WRITER_LOCK.to_owned()),
+            waits_for: waits.then(|| ADMISSION.to_owned()),
             wait_ms: statement.filter(|_| waits).map(|(_, since)| ms(*since)),
-            blocked_by: writer.filter(|_| waits).into_iter().collect(),
+            blocked_by: if waits { writers.to_vec() } else { Vec::new() },
             locks: u64::from(self.transaction.is_some_and(|info| info.mode == Mode::Write)),
             requests: self.requests(),
             outbox_bytes: self.connection.outbox.waiting_bytes() as u64,
@@ -211,5 +210,5 @@ impl Session {
     }
 }
 
-/// What a writer holds and others wait for.
-pub(super) const WRITER_LOCK: &str = "X the writer's turn";
+/// What a session waits for while as many write as may.
+pub(super) const ADMISSION: &str = "a place among those who may write";

@@ -84,13 +84,14 @@ impl Core {
         Ok(())
     }
 
-    /// Begins to write at once if it is nobody else's turn.
+    /// Begins to write at once if the session is admitted at once.
     fn begin_write(&mut self, session: &mut Session, msgid: u32) -> Result<()> {
         let id = session.id();
-        let Some(state) = session.state.as_mut().filter(|_| self.shared.writers.try_enter(id)) else {
+        let Some(state) = &mut session.state else { return Err(state_is_away()) };
+        if !self.shared.try_admit(id)? {
             self.work(session, msgid, Work::Begin, None);
             return Ok(());
-        };
+        }
         match self.shared.db.begin() {
             Ok(transaction) => {
                 state.begin_write(transaction, self.shared.next_transaction());
@@ -100,13 +101,13 @@ impl Core {
                 Ok(())
             }
             Err(error) => {
-                self.shared.pass_turn(id);
+                self.shared.leave_admission(id);
                 Err(errors::of_graph(&error))
             }
         }
     }
 
-    /// Rolls back what a session has open, and passes its turn on: it asks for nothing more, but may stay for a while
+    /// Rolls back what a session has open, and passes its place on: it asks for nothing more, but may stay for a while
     /// until its client has read what waits for it.
     pub(super) fn give_up(&mut self, session: &mut Session) {
         if let Some(state) = session.state.as_mut() {
