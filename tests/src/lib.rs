@@ -3,6 +3,11 @@
 //! The programs are those that cargo built beside the test: `cargo test --workspace` builds them, a test of this
 //! package alone does not.
 
+#![warn(missing_docs)]
+
+pub mod history;
+mod random;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,6 +18,8 @@ use std::time::{Duration, Instant};
 use graphite_client::{Client, Traversal, Value, socket_path};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+pub use random::{Random, seed};
 
 /// No answer within this is a failure of the test: long enough for the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
