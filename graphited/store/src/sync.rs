@@ -58,7 +58,8 @@ impl Condvar {
     }
 }
 
-/// Waits on a condition, with the poison rule of [`Mutex`].
+/// Waits on a condition, with the poison rule of [`Mutex`]. It may come back at any time, so whoever waits looks again at
+/// what it waits for, and at its clock.
 pub(crate) fn wait_timeout<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -70,23 +71,12 @@ pub(crate) fn wait_timeout<'a, T>(
     guard
 }
 
-/// Waits on a condition, for ever if there is no timeout. Tells whether the time ran out; the condition may have come
-/// true nevertheless.
-pub(crate) fn wait_for<'a, T>(
-    condition: &Condvar,
-    guard: MutexGuard<'a, T>,
-    timeout: Option<std::time::Duration>,
-) -> (MutexGuard<'a, T>, bool) {
+/// Like [`wait_timeout`], without a timer.
+pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condition.waiting.fetch_add(1, Ordering::SeqCst);
-    let (guard, ran_out) = match timeout {
-        Some(timeout) => {
-            let (guard, result) = not_poisoned(condition.condition.wait_timeout(guard, timeout));
-            (guard, result.timed_out())
-        }
-        None => (not_poisoned(condition.condition.wait(guard)), false),
-    };
+    let guard = not_poisoned(condition.condition.wait(guard));
     condition.waiting.fetch_sub(1, Ordering::SeqCst);
-    (guard, ran_out)
+    guard
 }
 
 fn not_poisoned<G>(result: LockResult<G>) -> G {

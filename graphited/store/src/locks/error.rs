@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{LockMode, LockName, OwnerId};
+use super::mode::LockMode;
+use super::name::LockName;
+use super::owner::OwnerId;
 
 /// A lock was not got. Everything that the owner held before, it still holds.
 #[derive(Clone, Debug, thiserror::Error)]

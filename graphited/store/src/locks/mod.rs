@@ -1,34 +1,54 @@
 //! The lock manager: who may read or change what until its transaction ends.
 //!
 //! It knows names and modes, never nodes. Locks protect meaning; bytes are safe without them, see `turn`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `name` | the hierarchy: database; space (table, label, type, index); page; slot or key; the end of an index |
+//! | `mode` | IS, IX, S, SIX, U, X; which go together, which covers which |
+//! | `head` | one name: who holds it, and the queue |
+//! | `table` | all names, in shards |
+//! | `held` | what one owner holds, as its own thread knows it |
+//! | `owner` | taking a name with its path, waiting, escalation, release |
+//! | `waiting` | how an owner sleeps and is told |
+//! | `detector` | deadlocks, found when a wait begins |
+//!
+//! Invariants:
+//! 1. Whoever holds a name holds intents on all names above it. What is covered by a lock above is not taken again.
+//! 2. Locks are let go of all at once, at the transaction's end; or when a lock above stands for them.
+//! 3. Locks of threads are taken in this order: detector, shards, sleeper. No shard's lock is held over a sleep.
+//! 4. An owner uses one thread at a time and waits for one name at a time.
 
+mod detector;
 mod error;
-#[allow(dead_code, reason = "queues and escalation build on it")]
+mod head;
+mod held;
 mod mode;
-#[allow(dead_code, reason = "queues and escalation build on it")]
 mod name;
 mod owner;
 mod picture;
+mod table;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{Deadlock, DeadlockMember, LockError};
 pub use mode::LockMode;
 pub use name::{LockName, SpaceId};
-pub use owner::{LockCanceller, LockOwner, Taken};
+pub use owner::{LockOwner, OwnerId, Taken};
 pub use picture::{LockCounters, LockEntry, LockPicture, LockWait};
+pub use waiting::LockCanceller;
 
-use rustc_hash::FxHashMap;
-
+use self::detector::Detector;
+use self::table::Table;
 use crate::clock::{Clock, RealClock};
-use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering};
-
-/// Who holds locks: a transaction. Later ones have greater numbers, so the greatest is the youngest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OwnerId(pub u64);
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// How a lock manager is set up.
 #[derive(Clone, Debug)]
 pub struct LockOptions {
-    /// Parts that the table of locks is split into, so that threads seldom meet there; a power of two.
+    /// Parts that the table of locks is split into, so that threads seldom meet there; rounded up to a power of two.
     pub shards: usize,
     /// Slots, or keys, that one owner may hold on one page; when it holds more, they become one lock on the page if that is
     /// free at once.
@@ -50,6 +70,18 @@ impl Default for LockOptions {
     }
 }
 
+impl LockOptions {
+    /// Names right below `name` that one owner may hold before a lock on `name` is tried.
+    fn children_max(&self, name: LockName) -> u32 {
+        match name {
+            LockName::Page { .. } => self.page_children_max,
+            LockName::Space(_) => self.space_children_max,
+            // Nobody wants to be alone only because it touches many tables.
+            _ => u32::MAX,
+        }
+    }
+}
+
 /// Grants locks to owners. A clone is the same manager.
 #[derive(Clone, Debug)]
 pub struct LockManager {
@@ -58,17 +90,27 @@ pub struct LockManager {
 
 #[derive(Debug)]
 struct Inner {
+    // Constant.
     options: LockOptions,
+    /// What an owner does that has said nothing.
+    no_statement: std::sync::Arc<str>,
+    // Synchronise themselves.
     next_owner: AtomicU64,
-    held: Mutex<FxHashMap<LockName, Vec<Grant>>>,
-    released: Condvar,
+    table: Table,
+    detector: Detector,
+    counters: Counters,
 }
 
-#[derive(Debug)]
-struct Grant {
-    owner: OwnerId,
-    tag: u64,
-    mode: LockMode,
+#[derive(Debug, Default)]
+struct Counters {
+    waits: AtomicU64,
+    deadlocks: AtomicU64,
+    timeouts: AtomicU64,
+    escalations: AtomicU64,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
 }
 
 impl LockManager {
@@ -76,10 +118,12 @@ impl LockManager {
     pub fn new(options: LockOptions) -> LockManager {
         LockManager {
             inner: Arc::new(Inner {
-                options,
+                no_statement: std::sync::Arc::from(""),
                 next_owner: AtomicU64::new(1),
-                held: Mutex::default(),
-                released: Condvar::new(),
+                table: Table::new(options.shards),
+                detector: Detector::default(),
+                counters: Counters::default(),
+                options,
             }),
         }
     }
@@ -90,24 +134,33 @@ impl LockManager {
         LockOwner::new(self.inner.clone(), id, tag)
     }
 
-    /// For monitors.
+    /// For monitors: what is held and awaited, and the last deadlocks.
     pub fn picture(&self) -> LockPicture {
-        let mut picture = LockPicture { now: self.inner.options.clock.now(), ..LockPicture::default() };
-        for (&name, grants) in self.inner.held.lock().iter() {
-            picture.locks.extend(grants.iter().map(|grant| LockEntry {
-                name,
-                mode: grant.mode,
-                granted: true,
-                owner: grant.owner,
-                tag: grant.tag,
-                since: picture.now,
-            }));
-        }
+        let mut picture = LockPicture {
+            now: self.inner.options.clock.now(),
+            deadlocks: self.inner.detector.deadlocks(),
+            ..LockPicture::default()
+        };
+        self.inner.table.look_at_all(|name, head| picture.add(name, head));
         picture
     }
 
     /// What happened since it was made.
     pub fn counters(&self) -> LockCounters {
-        LockCounters::default()
+        let Counters { waits, deadlocks, timeouts, escalations } = &self.inner.counters;
+        LockCounters {
+            waits: waits.load(Ordering::Relaxed),
+            deadlocks: deadlocks.load(Ordering::Relaxed),
+            timeouts: timeouts.load(Ordering::Relaxed),
+            escalations: escalations.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Panics if the table of locks contradicts itself.
+    pub fn check_invariants(&self) {
+        self.inner.table.look_at_all(|_, head| {
+            assert!(!head.is_unused(), "a name is kept that nobody holds");
+            head.check_invariants();
+        });
     }
 }

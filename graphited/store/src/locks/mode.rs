@@ -158,8 +158,8 @@ impl ModeSet {
         self.0 & 1 << mode as u8 != 0
     }
 
-    pub(crate) fn insert(&mut self, mode: LockMode) {
-        self.0 |= 1 << mode as u8;
+    pub(crate) fn with(self, mode: LockMode) -> ModeSet {
+        ModeSet(self.0 | 1 << mode as u8)
     }
 
     pub(crate) fn intersects(self, other: ModeSet) -> bool {

@@ -52,9 +52,6 @@ pub enum LockName {
     },
 }
 
-/// Names from the root to a name, itself included.
-pub(crate) const PATH_MAX: usize = 4;
-
 impl LockName {
     /// The name above, on which an intent is needed to hold this one.
     pub fn parent(self) -> Option<LockName> {
@@ -66,6 +63,14 @@ impl LockName {
                 Some(LockName::Page { space, page })
             }
         }
+    }
+
+    /// The names above, from the top down.
+    pub(crate) fn above(self) -> impl Iterator<Item = LockName> {
+        let parent = self.parent();
+        let space = parent.and_then(LockName::parent);
+        let top = space.and_then(LockName::parent);
+        [top, space, parent].into_iter().flatten()
     }
 
     /// What makes it this name and no other: its kind, its space and its number.
@@ -141,6 +146,17 @@ mod tests {
         assert_eq!(LockName::End { space: SPACE }.parent(), Some(LockName::Space(SPACE)));
         assert_eq!(LockName::Space(SPACE).parent(), Some(LockName::Database));
         assert_eq!(LockName::Database.parent(), None);
+    }
+
+    #[test]
+    fn the_names_above_come_from_the_top_down() {
+        let above: Vec<LockName> = LockName::Slot { space: SPACE, page: 3, slot: 9 }.above().collect();
+        assert_eq!(
+            above,
+            [LockName::Database, LockName::Space(SPACE), LockName::Page { space: SPACE, page: 3 }]
+        );
+        assert_eq!(LockName::Space(SPACE).above().collect::<Vec<_>>(), [LockName::Database]);
+        assert_eq!(LockName::Database.above().count(), 0);
     }
 
     #[test]

@@ -3,10 +3,20 @@
 use std::sync::Arc as StdArc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use super::detector::Wait;
+use super::error::LockError;
+use super::head::Request;
+use super::held::HeldLocks;
+use super::mode::LockMode;
+use super::name::LockName;
+use super::table::{Asked, Served};
+use super::waiting::{LockCanceller, Outcome, Sleeper, Woken};
+use super::{Inner, count};
+use crate::sync::Arc;
 
-use super::{Grant, Inner, LockError, LockMode, LockName, OwnerId};
-use crate::sync::{Arc, AtomicBool, Ordering, wait_for};
+/// Who holds locks: a transaction. Later ones have greater numbers, so the greatest is the youngest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerId(pub u64);
 
 /// How a lock was got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,132 +33,171 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct LockOwner {
     inner: Arc<Inner>,
-    id: OwnerId,
-    tag: u64,
+    sleeper: Arc<Sleeper>,
     timeout: Option<Duration>,
-    statement: StdArc<str>,
-    cancelled: Arc<AtomicBool>,
-    held: FxHashMap<LockName, LockMode>,
+    held: HeldLocks,
 }
 
-/// Ends an owner's waits, from any thread.
-#[derive(Clone, Debug)]
-pub struct LockCanceller {
-    inner: Arc<Inner>,
-    cancelled: Arc<AtomicBool>,
-}
-
-impl LockCanceller {
-    /// Wakes the owner if it waits; this and its later waits end with [`LockError::Cancelled`], until [`Self::reset`].
-    pub fn cancel(&self) {
-        let _held = self.inner.held.lock();
-        self.cancelled.store(true, Ordering::SeqCst);
-        self.inner.released.notify_all();
-    }
-
-    /// Lets the owner wait again.
-    pub fn reset(&self) {
-        self.cancelled.store(false, Ordering::SeqCst);
-    }
+/// Why a lock was not got.
+enum Refused {
+    WouldWait,
+    Error(LockError),
 }
 
 impl LockOwner {
     pub(super) fn new(inner: Arc<Inner>, id: OwnerId, tag: u64) -> LockOwner {
-        LockOwner {
-            inner,
-            id,
-            tag,
-            timeout: None,
-            statement: StdArc::from(""),
-            cancelled: Arc::new(AtomicBool::new(false)),
-            held: FxHashMap::default(),
-        }
+        let sleeper = Arc::new(Sleeper::new(id, tag, inner.no_statement.clone()));
+        LockOwner { inner, sleeper, timeout: None, held: HeldLocks::default() }
     }
 
     /// Its number.
     pub fn id(&self) -> OwnerId {
-        self.id
+        self.sleeper.id
     }
 
-    /// Takes `name` in `mode`, and intents on everything above it, as far as it does not have them. Waits in place.
+    /// Takes `name` in `mode`, and intents on everything above it, as far as it does not have them. Waits in place, behind
+    /// those who came before.
     ///
     /// # Errors
     /// [`LockError`]: `name` is then not held in that mode; everything else still is.
     pub fn lock(&mut self, name: LockName, mode: LockMode) -> Result<Taken, LockError> {
-        if self.covers(name, mode) {
-            return Ok(Taken::Held);
-        }
-        let above = match name.parent() {
-            Some(parent) => self.lock(parent, mode.intent())?,
-            None => Taken::Held,
-        };
-        match (above, self.take(name, mode)?) {
-            (Taken::Waited, _) => Ok(Taken::Waited),
-            (_, taken) => Ok(taken),
-        }
+        self.take(name, mode, true).map_err(|refused| match refused {
+            Refused::Error(error) => error,
+            Refused::WouldWait => unreachable!("it may wait"),
+        })
     }
 
     /// Like [`Self::lock`], but never waits: `None` if it would have to. Intents that were got stay.
     pub fn try_lock(&mut self, name: LockName, mode: LockMode) -> Option<Taken> {
-        let timeout = self.timeout.replace(Duration::ZERO);
-        let taken = self.lock(name, mode);
-        self.timeout = timeout;
-        taken.ok()
+        self.take(name, mode, false).ok()
     }
 
-    fn covers(&self, name: LockName, mode: LockMode) -> bool {
-        self.held.get(&name).is_some_and(|held| held.covers(mode))
-            || std::iter::successors(name.parent(), |name| name.parent()).any(|above| {
-                let implied = self.held.get(&above).and_then(|held| held.implied_below());
-                implied.is_some_and(|implied| implied.covers(mode))
-            })
-    }
-
-    fn take(&mut self, name: LockName, mode: LockMode) -> Result<Taken, LockError> {
-        let clock = &self.inner.options.clock;
-        let begun = clock.now();
-        let mode = self.held.get(&name).map_or(mode, |held| held.join(mode));
-        let mut table = self.inner.held.lock();
-        let mut taken = Taken::New;
-        loop {
-            let grants = table.entry(name).or_default();
-            if grants.iter().all(|other| other.owner == self.id || mode.is_compatible(other.mode)) {
-                grants.retain(|grant| grant.owner != self.id);
-                grants.push(Grant { owner: self.id, tag: self.tag, mode });
-                self.held.insert(name, mode);
+    fn take(&mut self, name: LockName, mode: LockMode, may_wait: bool) -> Result<Taken, Refused> {
+        let mut now = None;
+        let mut taken = Taken::Held;
+        for above in name.above() {
+            let held = self.held.mode_of(above);
+            if held.and_then(LockMode::implied_below).is_some_and(|implied| implied.covers(mode)) {
                 return Ok(taken);
             }
-            if self.cancelled.load(Ordering::SeqCst) {
-                return Err(LockError::Cancelled);
-            }
-            let waited = clock.now().saturating_sub(begun);
-            let left = self.timeout.map(|timeout| timeout.saturating_sub(waited));
-            if left == Some(Duration::ZERO) {
-                return Err(LockError::Timeout { name, mode, waited });
-            }
-            taken = Taken::Waited;
-            table = wait_for(&self.inner.released, table, left).0;
+            self.take_one(above, mode.intent(), held, may_wait, &mut now, &mut taken)?;
         }
+        let held = self.held.mode_of(name);
+        self.take_one(name, mode, held, may_wait, &mut now, &mut taken)?;
+        if taken != Taken::Held {
+            // From below, for a page that escalates is one name less for its space.
+            name.parent().into_iter().for_each(|parent| self.escalate_if_many(parent));
+            name.parent()
+                .and_then(LockName::parent)
+                .into_iter()
+                .for_each(|above| self.escalate_if_many(above));
+        }
+        Ok(taken)
     }
 
-    /// Longest wait of one lock; `None` is for ever, as at the beginning.
+    /// Takes one name, without looking above it. `now` is the time, as soon as somebody had to ask for it.
+    fn take_one(
+        &mut self,
+        name: LockName,
+        mode: LockMode,
+        held: Option<LockMode>,
+        may_wait: bool,
+        now: &mut Option<Duration>,
+        taken: &mut Taken,
+    ) -> Result<(), Refused> {
+        if held.is_some_and(|held| held.covers(mode)) {
+            return Ok(());
+        }
+        let mode = held.map_or(mode, |held| held.join(mode));
+        let since = *now.get_or_insert_with(|| self.inner.options.clock.now());
+        let request = Request { owner: self.sleeper.id, tag: self.sleeper.tag, mode, held, since };
+        match self.inner.table.ask(name, request, may_wait.then_some(&self.sleeper)) {
+            Asked::Granted if *taken == Taken::Held => *taken = Taken::New,
+            Asked::Granted => {}
+            Asked::Queued => {
+                self.wait(name, mode)?;
+                *taken = Taken::Waited;
+                // What comes after the wait is later.
+                *now = None;
+            }
+            Asked::Refused if may_wait => return Err(Refused::Error(LockError::Cancelled)),
+            Asked::Refused => return Err(Refused::WouldWait),
+        }
+        self.held.set(name, mode, self.inner.options.children_max(name));
+        Ok(())
+    }
+
+    /// Sleeps until a request that is in the queue is served, or ends otherwise.
+    fn wait(&self, name: LockName, mode: LockMode) -> Result<(), Refused> {
+        let Inner { options, table, detector, counters, .. } = &*self.inner;
+        let clock = &*options.clock;
+        let begun = clock.now();
+        count(&counters.waits, 1);
+        let wait = Wait { sleeper: self.sleeper.clone(), name, mode };
+        let deadlocks = detector.begin(table, clock, wait, |name| self.held.mode_of(name).is_some());
+        count(&counters.deadlocks, deadlocks);
+        let deadline = self.timeout.map(|timeout| begun.saturating_add(timeout));
+        let woken = self.sleeper.sleep(clock, deadline);
+        let result = match woken {
+            Woken::Told(outcome) => told(outcome),
+            Woken::Cancelled => self.give_up(name, || LockError::Cancelled),
+            Woken::TimeRanOut => self.give_up(name, || {
+                count(&counters.timeouts, 1);
+                LockError::Timeout { name, mode, waited: clock.now().saturating_sub(begun) }
+            }),
+        };
+        detector.end(self.sleeper.id);
+        result.map_err(Refused::Error)
+    }
+
+    /// Leaves the queue, unless the lock was granted at the last moment: then it is had.
+    fn give_up(&self, name: LockName, error: impl FnOnce() -> LockError) -> Result<(), LockError> {
+        let mut served = Served::new();
+        let still_waited = self.inner.table.withdraw(name, self.sleeper.id, &mut served);
+        served.iter().for_each(|sleeper| sleeper.wake());
+        if still_waited {
+            return Err(error());
+        }
+        told(self.sleeper.outcome().expect("who is not in the queue any more was told something"))
+    }
+
+    /// Makes one lock on `parent` of many below it, if that is free at once.
+    fn escalate_if_many(&mut self, parent: LockName) {
+        let Some(held) = self.held.get_mut(parent) else { return };
+        if held.children <= held.children_max {
+            return;
+        }
+        let before = held.mode;
+        let mode = before.join(self.held.escalated(parent));
+        let Inner { options, table, .. } = &*self.inner;
+        let since = options.clock.now();
+        let request =
+            Request { owner: self.sleeper.id, tag: self.sleeper.tag, mode, held: Some(before), since };
+        if table.ask(parent, request, None) != Asked::Granted {
+            // It is tried again when there are twice as many.
+            let held = self.held.get_mut(parent).expect("it was just looked at");
+            held.children_max = held.children_max.saturating_mul(2);
+            return;
+        }
+        self.held.set(parent, mode, options.children_max(parent));
+        let below = self.held.take_below(parent);
+        self.release(below.into_iter());
+        count(&self.inner.counters.escalations, 1);
+    }
+
+    /// Longest wait for one name; `None` is for ever, as at the beginning.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
     /// What ends its waits from elsewhere.
     pub fn canceller(&self) -> LockCanceller {
-        LockCanceller { inner: self.inner.clone(), cancelled: self.cancelled.clone() }
+        LockCanceller { sleeper: self.sleeper.clone() }
     }
 
     /// What it does now, for reports of deadlocks.
     pub fn set_statement(&mut self, statement: StdArc<str>) {
-        self.statement = statement;
-    }
-
-    /// What it does now.
-    pub fn statement(&self) -> &StdArc<str> {
-        &self.statement
+        self.sleeper.set_statement(statement);
     }
 
     /// Number of locks that it holds, intents among them.
@@ -158,24 +207,40 @@ impl LockOwner {
 
     /// In which mode it holds `name` itself.
     pub fn mode_of(&self, name: LockName) -> Option<LockMode> {
-        self.held.get(&name).copied()
+        self.held.mode_of(name)
     }
 
-    /// Lets go of everything.
+    /// Lets go of everything. Of each name, those who wait longest have it next.
     pub fn release_all(&mut self) {
-        if self.held.is_empty() {
-            return;
+        let mut held = std::mem::take(&mut self.held);
+        self.release(held.drain());
+        self.held = held;
+    }
+
+    fn release(&self, names: impl Iterator<Item = LockName>) {
+        let mut served = Served::new();
+        for name in names {
+            self.inner.table.release(name, self.sleeper.id, &mut served);
+            served.drain(..).for_each(|sleeper| sleeper.wake());
         }
-        let mut table = self.inner.held.lock();
-        for (name, _) in self.held.drain() {
-            if let Some(grants) = table.get_mut(&name) {
-                grants.retain(|grant| grant.owner != self.id);
-                if grants.is_empty() {
-                    table.remove(&name);
-                }
-            }
+    }
+
+    /// Panics if what it believes to hold is not what the table says, or does not fit together.
+    pub fn check_invariants(&self) {
+        self.held.check_invariants();
+        for (name, mode) in self.held.iter() {
+            let grant = self.inner.table.look(name, |head| {
+                head.granted().iter().find(|grant| grant.owner == self.sleeper.id).map(|grant| grant.mode)
+            });
+            assert_eq!(grant.flatten(), Some(mode), "{name} is held otherwise than its owner believes");
         }
-        self.inner.released.notify_all();
+    }
+}
+
+fn told(outcome: Outcome) -> Result<(), LockError> {
+    match outcome {
+        Outcome::Granted => Ok(()),
+        Outcome::Deadlock(deadlock) => Err(LockError::Deadlock(deadlock)),
     }
 }
 

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Deadlock, LockMode, LockName, OwnerId};
+use super::error::Deadlock;
+use super::head::Request;
+use super::mode::LockMode;
+use super::name::LockName;
+use super::owner::OwnerId;
+use super::table::NameHead;
 
 /// Who holds what, and who waits for whom. Each name is shown as it was at one moment, not all names at the same one.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +21,26 @@ pub struct LockPicture {
     pub waits: Vec<LockWait>,
     /// The last deadlocks, oldest first.
     pub deadlocks: Vec<Arc<Deadlock>>,
+}
+
+impl LockPicture {
+    /// Adds one name as it is now.
+    pub(super) fn add(&mut self, name: LockName, head: &NameHead) {
+        self.locks.extend(head.granted().iter().map(|grant| LockEntry {
+            name,
+            mode: grant.mode,
+            granted: true,
+            owner: grant.owner,
+            tag: grant.tag,
+            since: grant.since,
+        }));
+        for request in head.waiting() {
+            let &Request { owner, tag, mode, since, .. } = request;
+            self.locks.push(LockEntry { name, mode, granted: false, owner, tag, since });
+            let blocked_by = head.blockers(owner).map(|(_, tag)| tag).collect();
+            self.waits.push(LockWait { owner, tag, name, mode, blocked_by, since });
+        }
+    }
 }
 
 /// A lock that is held or awaited.
