@@ -6,7 +6,9 @@
 #![warn(missing_docs)]
 
 pub mod history;
+pub mod ldbc;
 mod random;
+pub mod workers;
 
 use std::collections::HashMap;
 use std::fs;
