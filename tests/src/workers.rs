@@ -49,6 +49,14 @@ impl Worker {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("a signal to a child");
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked for").is_some()
+    }
+
     /// Kills it.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use worker::ldbc;
+use worker::{history, ldbc};
 
 /// Works on a database for a test.
 #[derive(Parser, Debug)]
@@ -36,6 +36,15 @@ enum Work {
         /// Name of the test
         test: String,
     },
+    /// Runs random transactions, and writes what they did to a file
+    History {
+        #[command(flatten)]
+        common: Common,
+        /// Directory of the histories
+        dir: PathBuf,
+        /// How many transactions
+        count: u64,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -55,6 +64,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().work {
         Work::LdbcWrite { common, test, count } => ldbc::write(&common, &test, count),
         Work::LdbcRead { common, test } => ldbc::read(&common, &test),
+        Work::History { common, dir, count } => history::run(&common, &dir, count),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,6 +28,7 @@
 mod cycles;
 mod dependencies;
 mod direct;
+mod objects;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -35,6 +36,7 @@ mod text;
 use std::collections::HashMap;
 use std::fmt;
 
+pub use objects::Objects;
 pub use text::{parse, write_outcome, write_transaction};
 
 /// An element: unique in a history.

@@ -1,3 +1,4 @@
 //! What `graphite-worker` does, one file for each sort of test.
 
+pub(crate) mod history;
 pub(crate) mod ldbc;
