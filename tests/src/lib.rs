@@ -7,7 +7,9 @@
 
 pub mod history;
 pub mod ldbc;
+pub mod proc_files;
 mod random;
+pub mod soak;
 pub mod workers;
 
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use worker::{history, ldbc};
+use worker::{history, ldbc, soak};
 
 /// Works on a database for a test.
 #[derive(Parser, Debug)]
@@ -45,6 +45,11 @@ enum Work {
         /// How many transactions
         count: u64,
     },
+    /// Reads and writes as it likes until standard input ends
+    Soak {
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
         Work::LdbcWrite { common, test, count } => ldbc::write(&common, &test, count),
         Work::LdbcRead { common, test } => ldbc::read(&common, &test),
         Work::History { common, dir, count } => history::run(&common, &dir, count),
+        Work::Soak { common } => soak::run(&common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

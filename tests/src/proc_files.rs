@@ -1,0 +1,32 @@
+//! What the system tells of a process, in `/proc`.
+
+use std::fs;
+
+/// What a process takes of the system at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that is resident, in bytes.
+    pub memory_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// File descriptors.
+    pub descriptors: u64,
+}
+
+/// What a process takes now.
+///
+/// # Panics
+/// If it has ended.
+pub fn usage(pid: u32) -> Usage {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system tells it");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
+    Usage {
+        memory_bytes: field("VmRSS:") * 1024,
+        threads: field("Threads:"),
+        descriptors: descriptors as u64,
+    }
+}
