@@ -16,13 +16,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::Guard;
 use rustc_hash::FxHashSet;
 
 use crate::Result;
 use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
 use crate::pager::STATE_PAGE;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering};
+use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering};
 
 /// What a version takes in memory: the page, its header here, and the allocator's share.
 pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVersion>() + 64;
@@ -130,7 +130,7 @@ impl Deref for PageRef {
     }
 }
 
-type Cell = ArcSwapOption<PageVersion>;
+type Cell = ArcCell<PageVersion>;
 type Leaf = Box<[Cell]>;
 type Mid = Box<[OnceLock<Leaf>]>;
 

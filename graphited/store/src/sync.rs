@@ -1,33 +1,67 @@
-//! The one door to locks and atomics, so that a model checker can stand behind it.
+//! The one door to locks, atomics and threads, so that a model checker can stand behind it.
 //!
 //! A thread that panics while it holds a lock leaves the lock poisoned; whoever comes next panics too. Going on
 //! with half-changed state would be worse: the process ends, and recovery starts from what is durable.
+//!
+//! Built with `--cfg shuttle`, as the package in `shuttle/` does, threads are tasks that Shuttle switches between at each
+//! lock, atomic, wait, and look at a page's cell. Time is then nobody's: a timer comes back at some moment, or, if it is a
+//! long one, never, so that a lost wake-up is a deadlock that Shuttle reports.
 
-use std::sync::{self, LockResult, PoisonError};
+#[cfg(shuttle)]
+use shuttle::sync as primitives;
+#[cfg(not(shuttle))]
+use std::sync as primitives;
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use std::sync::{Arc, MutexGuard, OnceLock};
+use std::sync::{LockResult, PoisonError, TryLockError};
+
+use arc_swap::{ArcSwapOption, AsRaw, Guard};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::thread;
+#[cfg(not(shuttle))]
+pub(crate) use std::thread;
+
+#[cfg(shuttle)]
+mod modelled;
+
+#[cfg(shuttle)]
+pub(crate) use modelled::{MutexGuard, wait, wait_timeout};
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::MutexGuard;
+
+pub(crate) use primitives::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+// Nobody waits at these: what initialises a cell is a few steps of its own.
+pub(crate) use std::sync::{Arc, OnceLock};
 
 /// A mutex whose poison is a panic.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(sync::Mutex<T>);
+pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Mutex<T> {
-        Mutex(sync::Mutex::new(value))
+        Mutex(primitives::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        not_poisoned(self.0.lock())
+        guard(self, not_poisoned(self.0.lock()))
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(sync::TryLockError::WouldBlock) => None,
-            Err(sync::TryLockError::Poisoned(error)) => Some(not_poisoned(Err(error))),
-        }
+        let held = match self.0.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::Poisoned(error)) => not_poisoned(Err(error)),
+        };
+        Some(guard(self, held))
     }
+}
+
+#[cfg(shuttle)]
+use modelled::guard;
+
+#[cfg(not(shuttle))]
+fn guard<'a, T>(_mutex: &'a Mutex<T>, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    guard
 }
 
 /// A condition variable that makes no system call when nobody waits: each commit tells, and seldom does anybody listen.
@@ -36,7 +70,7 @@ impl<T> Mutex<T> {
 /// held that lock to change what is looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
-    condition: sync::Condvar,
+    condition: primitives::Condvar,
     waiting: AtomicUsize,
 }
 
@@ -60,6 +94,7 @@ impl Condvar {
 
 /// Waits on a condition, with the poison rule of [`Mutex`]. It may come back at any time, so whoever waits looks again at
 /// what it waits for, and at its clock.
+#[cfg(not(shuttle))]
 pub(crate) fn wait_timeout<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -72,6 +107,7 @@ pub(crate) fn wait_timeout<'a, T>(
 }
 
 /// Like [`wait_timeout`], without a timer.
+#[cfg(not(shuttle))]
 pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condition.waiting.fetch_add(1, Ordering::SeqCst);
     let guard = not_poisoned(condition.condition.wait(guard));
@@ -81,4 +117,47 @@ pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> Mute
 
 fn not_poisoned<G>(result: LockResult<G>) -> G {
     result.unwrap_or_else(|_: PoisonError<G>| panic!("another thread panicked while it held this lock"))
+}
+
+/// A cell that holds a shared value or nothing, and is read without a lock.
+#[derive(Debug)]
+pub(crate) struct ArcCell<T>(ArcSwapOption<T>);
+
+impl<T> ArcCell<T> {
+    pub(crate) fn empty() -> ArcCell<T> {
+        ArcCell(ArcSwapOption::empty())
+    }
+
+    #[inline]
+    pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
+        let_others_in();
+        self.0.load()
+    }
+
+    pub(crate) fn store(&self, value: Option<Arc<T>>) {
+        let_others_in();
+        self.0.store(value);
+    }
+
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        let_others_in();
+        self.0.swap(value)
+    }
+
+    /// Puts `new` there if `current` is; returns what was there.
+    pub(crate) fn compare_and_swap(
+        &self,
+        current: impl AsRaw<T>,
+        new: Option<Arc<T>>,
+    ) -> Guard<Option<Arc<T>>> {
+        let_others_in();
+        self.0.compare_and_swap(current, new)
+    }
+}
+
+/// Where one thread may overtake another, and nothing that Shuttle knows of happens.
+#[inline]
+fn let_others_in() {
+    #[cfg(shuttle)]
+    thread::yield_now();
 }

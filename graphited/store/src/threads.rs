@@ -4,11 +4,11 @@
 //! needed, and lets an idle log mark its end. The
 //! checkpointer works when woken. Both sleep without a timer while nothing happens.
 
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::checkpoint::Pace;
 use crate::store::Inner;
+use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, wait_timeout};
 
 /// A log that had nothing to do for this long marks its end.

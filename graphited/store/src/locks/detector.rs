@@ -6,9 +6,10 @@
 //! lasts, all of it is there once its last member stands in its queue; whoever of them registers last comes later than
 //! that, and finds it, for it is itself part of it: it is enough that each search looks for circles through the searcher.
 //!
-//! Why none is seen that is not there. The search reads one name after the other, so what it finds may never have been true
-//! at one moment. Before anybody is made a victim, all names of the circle are held still and each step is looked at again.
-//! If one does not hold any more, the search begins anew.
+//! Why none is ended that is none. Whoever is registered lets go of nothing before it has left here, so while one searches
+//! no hold in a circle goes away. But the search reads one name after the other, and a member may give up meanwhile,
+//! cancelled or because its time ran out. So before anybody is made a victim, all names of the circle are held still and
+//! each step is looked at again. If one does not hold any more, the search begins anew.
 //!
 //! The victim is the youngest of the circle, also if it is somebody who has waited before. It is taken out of its queue while
 //! the names are still held, so it cannot be granted its lock at the same time.

@@ -73,6 +73,11 @@ impl LockOwner {
     }
 
     fn take(&mut self, name: LockName, mode: LockMode, may_wait: bool) -> Result<Taken, Refused> {
+        // What is read twice is found at once. Not so for a key: its page may be another one by now, whose intent it needs.
+        let held = self.held.mode_of(name);
+        if !matches!(name, LockName::Key { .. }) && held.is_some_and(|held| held.covers(mode)) {
+            return Ok(Taken::Held);
+        }
         let mut now = None;
         let mut taken = Taken::Held;
         for above in name.above() {
@@ -82,7 +87,6 @@ impl LockOwner {
             }
             self.take_one(above, mode.intent(), held, may_wait, &mut now, &mut taken)?;
         }
-        let held = self.held.mode_of(name);
         self.take_one(name, mode, held, may_wait, &mut now, &mut taken)?;
         if taken != Taken::Held {
             // From below, for a page that escalates is one name less for its space.

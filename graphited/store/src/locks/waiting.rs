@@ -52,8 +52,8 @@ impl Sleeper {
 
     /// Makes ready for a wait; `false` if it was cancelled.
     pub(super) fn begin(&self) -> bool {
-        let mut state = self.state.lock();
-        state.outcome = None;
+        let state = self.state.lock();
+        debug_assert!(state.outcome.is_none(), "what the last wait came to was heard");
         !state.cancelled
     }
 
