@@ -2,6 +2,7 @@
 
 use graphite_protocol::{ErrorCode, WireError};
 use graphite_store::Error as StoreError;
+use graphite_store::locks::LockError;
 
 /// Of the store.
 pub(crate) fn of_store(error: &StoreError) -> WireError {
@@ -37,10 +38,11 @@ pub(crate) fn of_graph(error: &graphite_graph::Error) -> WireError {
         Error::NodeHasEdges { .. } => ErrorCode::NodeHasEdges,
         Error::UnsupportedValue(_) | Error::EmptyName { .. } => ErrorCode::InvalidValue,
         Error::TooLong { .. } | Error::TooMany { .. } => ErrorCode::TooLarge,
-        Error::Busy => ErrorCode::Busy,
+        Error::Lock(LockError::Deadlock(_)) => ErrorCode::Deadlock,
+        Error::Lock(LockError::Timeout { .. }) => ErrorCode::LockTimeout,
         Error::TransactionFailed => ErrorCode::TransactionFailed,
         Error::UnevenBatch(_) => ErrorCode::BadRequest,
-        Error::Interrupted => ErrorCode::Cancelled,
+        Error::Interrupted | Error::Lock(LockError::Cancelled) => ErrorCode::Cancelled,
         Error::Corrupt { .. } | Error::UnknownLabels { .. } | Error::DanglingEdge { .. } => {
             ErrorCode::Corrupt
         }

@@ -85,7 +85,7 @@ impl ImportWork {
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
                 let rows = nodes(db, batch.nodes)?;
-                let importer = db.import(graph(db.try_writer_turn())?);
+                let importer = db.import();
                 let (imported, lsn) = graph(importer.nodes(batch.import.as_bytes(), batch.batch, rows))?;
                 (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
@@ -96,13 +96,13 @@ impl ImportWork {
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
                 let rows = edges(db, batch.edges)?;
-                let importer = db.import(graph(db.try_writer_turn())?);
+                let importer = db.import();
                 let (imported, lsn) = graph(importer.edges(batch.import.as_bytes(), batch.batch, rows))?;
                 (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
             ImportWork::End(end) => {
                 drop(pin);
-                let importer = db.import(graph(db.try_writer_turn())?);
+                let importer = db.import();
                 let Some((ended, lsn)) = graph(importer.end(end.import.as_bytes()))? else {
                     let message = "there is no import of this name";
                     return Err(WireError::new(ErrorCode::ImportNotFound, message));

@@ -111,7 +111,7 @@ fn report(what: &str, took: Duration, times: usize) {
 fn import(db: &GraphDb, edges: &[(usize, usize)], rows: usize) -> Result<Vec<NodeId>> {
     let key = db.key_id_or_create("since")?;
     let type_ = db.type_id_or_create("KNOWS")?;
-    let importer = db.import(db.try_writer_turn()?);
+    let importer = db.import();
     let begun = Instant::now();
     let nodes = 1 << SCALE;
     let ages = (0..nodes).map(|node| Value::Int(node % 100)).collect();

@@ -17,12 +17,12 @@ use crate::adjacency::{self, Owner, Side};
 use crate::apply::Spaces;
 use crate::catalog::{Catalog, visit_catalog_pages};
 use crate::edges::{self, EdgeReader, EdgeRecord};
-use crate::ledger;
+
 use crate::nodes::{self, NodeReader, NodeRecord};
 use crate::page_view::side_of;
 use crate::properties::{self, check_properties};
 use crate::state;
-use crate::{EdgeSlot, Error, NodeSlot, Result};
+use crate::{EdgeSlot, Error, NodeSlot, Result, ledger, tokens};
 
 /// Problems past this number are counted and not described.
 pub const PROBLEMS_MAX: usize = 1000;
@@ -266,6 +266,7 @@ pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> Result<CheckReport> {
     walk.tables();
     walk.part("catalog", |r, own| visit_catalog_pages(r, own));
     walk.part("import ledger", |r, own| ledger::for_each_page(r, own));
+    walk.part("commit tokens", |r, own| tokens::for_each_page(r, own));
     let spaces = Spaces::default();
     for (what, space) in
         [("free space of records", &spaces.records), ("free space of adjacency", &spaces.adjacency)]

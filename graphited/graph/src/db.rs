@@ -1,12 +1,13 @@
 //! The facade: an open graph database.
 //!
-//! Readers take a [`Snapshot`] and are never in anyone's way. Writers take turns: whoever holds the [`WriterTurn`]
-//! may have a [`Transaction`] or an [`Importer`], and everyone else is told [`crate::Error::Busy`]: a queue is for
-//! those above to keep. Names (labels, types, keys, sets of labels) are made by small commits of their own, ahead of
-//! use and beside any turn.
+//! Readers take a [`Snapshot`] and are never in anyone's way. Writers have a [`Transaction`] each, as many as there are;
+//! what they look at and change is locked (`locks.rs`), and their commits go through one queue (`commit.rs`). An
+//! [`Importer`] locks the whole database for each batch. Names (labels, types, keys, sets of labels) are made by small
+//! commits of their own, ahead of use, and locked by nobody: they are never changed.
 //!
-//! Locks, in the order in which they may be taken: the writer's turn, `naming`, the store's turn, `spaces`, the
-//! catalog's; the pools' come after the writer's turn and are never held together with the others.
+//! Mutexes, in the order in which they may be taken: `naming`, the store's turn, `spaces`, the catalog's; those of the
+//! pools and of the commit queue are short, and nothing else is taken under them but the registry of readers. Locks of
+//! the lock manager are waited for with none of these held.
 //!
 //! Invariants:
 //! 1. The catalog in memory is replaced after its commit is published, and before anyone can use the new name. So
@@ -16,25 +17,26 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
+use graphite_store::locks::{LockManager, LockOptions, LockOwner};
 use graphite_store::{Lsn, PageReader, PageWriter, Store, StoreOptions, Turn};
 
-use crate::apply::{self, Spaces};
+use crate::apply::Spaces;
 use crate::catalog::Catalog;
 use crate::check::{self, CheckReport};
+use crate::commit::{CommitCounts, CommitQueue, Work};
 use crate::importer::Importer;
+use crate::leases::Pools;
+use crate::locks::TransactionLocks;
 use crate::page_view::PageView;
-use crate::pool::{EdgePool, NodePool};
 use crate::state;
 use crate::transaction::Transaction;
 use crate::view::View;
-use crate::write_set::WriteSet;
-use crate::writer::{Writer, WriterTurn};
-use crate::{EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId};
+use crate::{KeyId, LabelId, LabelSetId, Result, TypeId, tokens};
 
 /// Version of the graph's layout in the store's pages.
 pub const GRAPH_FORMAT: u64 = 1;
@@ -55,24 +57,15 @@ pub struct GraphDb {
 struct Inner {
     // Synchronise themselves.
     store: Store,
-    writer: Writer,
+    locks: LockManager,
+    commits: CommitQueue,
+    pools: Pools,
+    /// Whether reads of transactions take locks; see [`GraphDb::lock_reads`].
+    locks_reads: AtomicBool,
     // Guarded by their locks.
     catalog: RwLock<Arc<Catalog>>,
     naming: Mutex<()>,
     spaces: Mutex<Spaces>,
-    pools: Mutex<Pools>,
-}
-
-struct Pools {
-    nodes: NodePool,
-    edges: EdgePool,
-}
-
-/// Slots that a transaction has leased.
-#[derive(Debug, Default)]
-pub(crate) struct Leases {
-    pub(crate) nodes: Vec<NodeSlot>,
-    pub(crate) edges: Vec<EdgeSlot>,
 }
 
 /// What is counted without a walk.
@@ -93,23 +86,6 @@ pub struct GraphStatus {
 impl fmt::Debug for GraphDb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GraphDb").field("path", &self.inner.store.path()).finish_non_exhaustive()
-    }
-}
-
-/// A thread that panicked while it held one of our locks left nothing half done that matters: leases at worst stay
-/// unused, and hints of free space are forgotten (see `Inner::spaces`).
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Inner {
-    fn spaces(&self) -> MutexGuard<'_, Spaces> {
-        self.spaces.lock().unwrap_or_else(|poisoned| {
-            self.spaces.clear_poison();
-            let mut spaces = poisoned.into_inner();
-            spaces.forget();
-            spaces
-        })
     }
 }
 
@@ -146,11 +122,13 @@ impl GraphDb {
         Ok(GraphDb {
             inner: Arc::new(Inner {
                 store,
-                writer: Writer::default(),
+                locks: LockManager::new(LockOptions::default()),
+                commits: CommitQueue::default(),
+                pools: Pools::default(),
+                locks_reads: AtomicBool::new(true),
                 catalog: RwLock::new(catalog),
                 naming: Mutex::new(()),
                 spaces: Mutex::new(Spaces::default()),
-                pools: Mutex::new(Pools { nodes: NodePool::new(), edges: EdgePool::new() }),
             }),
         })
     }
@@ -175,25 +153,54 @@ impl GraphDb {
         PageView::new(pages, self.catalog())
     }
 
-    /// Begins a write transaction, if no other is open.
+    /// Begins a write transaction. Others may be open.
     ///
     /// # Errors
-    /// [`crate::Error::Busy`].
+    /// None today.
     pub fn begin(&self) -> Result<Transaction> {
-        Ok(Transaction::new(self.clone(), self.try_writer_turn()?))
+        self.begin_tagged(0)
     }
 
-    /// The writer's turn, if nobody has it.
+    /// As [`GraphDb::begin`]. The lock manager's pictures and reports of deadlocks call the transaction by `tag`.
     ///
     /// # Errors
-    /// [`crate::Error::Busy`].
-    pub fn try_writer_turn(&self) -> Result<WriterTurn> {
-        self.inner.writer.try_take()
+    /// None today.
+    pub fn begin_tagged(&self, tag: u64) -> Result<Transaction> {
+        let locks_reads = self.inner.locks_reads.load(Ordering::Relaxed);
+        Ok(Transaction::new(self.clone(), TransactionLocks::new(self.inner.locks.owner(tag), locks_reads)))
     }
 
-    /// Begins an import, or goes on with one, in the writer's turn; nobody else writes until it is dropped.
-    pub fn import(&self, turn: WriterTurn) -> Importer {
-        Importer::new(self.clone(), turn)
+    /// Begins an import, or goes on with one.
+    pub fn import(&self) -> Importer {
+        Importer::new(self.clone(), self.lock_owner(0))
+    }
+
+    /// Who has locked what, and who waits for whom.
+    pub fn locks(&self) -> &LockManager {
+        &self.inner.locks
+    }
+
+    /// With `false`, transactions that begin from now on take no locks for what they only read. They are then not
+    /// serializable: it is for tests, to show that the locks are what makes them so.
+    #[doc(hidden)]
+    pub fn lock_reads(&self, on: bool) {
+        self.inner.locks_reads.store(on, Ordering::Relaxed);
+    }
+
+    /// Commits that were applied, and the groups that they were written as.
+    pub fn commit_counts(&self) -> CommitCounts {
+        self.inner.commits.counts()
+    }
+
+    /// Whether the commit of this token happened and is durable: then an LSN that it is at or below, all of which is
+    /// visible. `None` also if [`tokens::TOKENS_MAX`] commits with tokens came after it.
+    ///
+    /// # Errors
+    /// Of the store; `EmptyName` or `TooLong` for what is no token.
+    pub fn commit_status(&self, token: &[u8]) -> Result<Option<Lsn>> {
+        tokens::check_token(token)?;
+        let snapshot = self.inner.store.snapshot()?;
+        Ok(tokens::is_known(&snapshot, token)?.then_some(snapshot.lsn()))
     }
 
     /// What is counted without a walk.
@@ -344,7 +351,8 @@ impl GraphDb {
         if let Some(id) = known(&self.catalog()) {
             return Ok(id);
         }
-        let _naming = lock(&self.inner.naming);
+        // A thread that panicked while it made a name left nothing half done: its turn was dropped.
+        let _naming = self.inner.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let mut catalog = Catalog::clone(&self.catalog());
         if let Some(id) = known(&catalog) {
             return Ok(id);
@@ -356,78 +364,35 @@ impl GraphDb {
         Ok(id)
     }
 
-    /// Leases the slot of a new node.
-    pub(crate) fn lease_node(&self) -> Result<NodeId> {
-        let mut pools = lock(&self.inner.pools);
-        let (slot, generation) = pools.nodes.take(&self.inner.store.pin())?;
-        Ok(NodeId::new(slot, generation))
+    /// Somebody who takes locks.
+    pub(crate) fn lock_owner(&self, tag: u64) -> LockOwner {
+        self.inner.locks.owner(tag)
     }
 
-    /// Leases the slot of a new edge.
-    pub(crate) fn lease_edge(&self) -> Result<EdgeId> {
-        let mut pools = lock(&self.inner.pools);
-        let (slot, generation) = pools.edges.take(&self.inner.store.pin())?;
-        Ok(EdgeId::new(slot, generation))
+    /// Free slots.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
     }
 
-    /// Gives leased slots back that nothing was put into.
-    pub(crate) fn return_leases(&self, leases: Leases) {
-        let mut pools = lock(&self.inner.pools);
-        leases.nodes.into_iter().for_each(|slot| pools.nodes.give_back(slot));
-        leases.edges.into_iter().for_each(|slot| pools.edges.give_back(slot));
+    /// Applies a write set, alone or in a group with others, and settles its leases and locks.
+    pub(crate) fn commit(&self, work: Work) -> Result<Lsn> {
+        self.inner.commits.commit(self, work)
     }
 
-    /// Applies a write set as one group, and settles its leases. If it fails, the leases are as before.
-    pub(crate) fn apply(&self, set: &WriteSet, leases: &mut Leases) -> Result<Lsn> {
-        let mut turn = self.inner.store.turn()?;
-        let mut spaces = self.inner.spaces();
-        let applied = apply::apply(&mut turn, &mut spaces, set).and_then(|()| Ok(turn.commit()?));
-        let lsn = match applied {
-            Ok(lsn) => lsn,
-            Err(error) => {
-                spaces.forget();
-                return Err(error);
-            }
-        };
-        drop(spaces);
-        let mut pools = lock(&self.inner.pools);
-        for slot in std::mem::take(&mut leases.nodes) {
-            if set.creates_node(slot) { pools.nodes.used(slot) } else { pools.nodes.give_back(slot) }
-        }
-        for slot in std::mem::take(&mut leases.edges) {
-            if set.creates_edge(slot) { pools.edges.used(slot) } else { pools.edges.give_back(slot) }
-        }
-        set.deleted_nodes().for_each(|slot| pools.nodes.freed(slot));
-        set.deleted_edges().for_each(|slot| pools.edges.freed(slot));
-        Ok(lsn)
-    }
-
-    /// Leases fresh consecutive slots for a batch of nodes; ends by [`GraphDb::end_node_range`].
-    pub(crate) fn lease_node_range(&self, count: u64) -> Result<NodeSlot> {
-        let mut pools = lock(&self.inner.pools);
-        pools.nodes.take_fresh_range(&self.inner.store.pin(), count)
-    }
-
-    /// The batch was put, and that is applied, or it was refused.
-    pub(crate) fn end_node_range(&self, first: NodeSlot) {
-        lock(&self.inner.pools).nodes.end_fresh_range(first);
-    }
-
-    /// Leases fresh consecutive slots for a batch of edges; ends by [`GraphDb::end_edge_range`].
-    pub(crate) fn lease_edge_range(&self, count: u64) -> Result<EdgeSlot> {
-        let mut pools = lock(&self.inner.pools);
-        pools.edges.take_fresh_range(&self.inner.store.pin(), count)
-    }
-
-    /// The batch was put, and that is applied, or it was refused.
-    pub(crate) fn end_edge_range(&self, first: EdgeSlot) {
-        lock(&self.inner.pools).edges.end_fresh_range(first);
+    /// What is known about free space: for whoever has a turn.
+    pub(crate) fn spaces(&self) -> MutexGuard<'_, Spaces> {
+        self.inner.spaces.lock().unwrap_or_else(|poisoned| {
+            self.inner.spaces.clear_poison();
+            let mut spaces = poisoned.into_inner();
+            spaces.forget();
+            spaces
+        })
     }
 
     /// Runs one batch in a bulk turn of its own.
     pub(crate) fn bulk(&self, work: impl FnOnce(&mut Turn<'_>, &mut Spaces) -> Result<()>) -> Result<Lsn> {
         let mut turn = self.inner.store.turn_bulk()?;
-        let mut spaces = self.inner.spaces();
+        let mut spaces = self.spaces();
         let done = work(&mut turn, &mut spaces).and_then(|()| Ok(turn.commit()?));
         if done.is_err() {
             spaces.forget();

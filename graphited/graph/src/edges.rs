@@ -168,6 +168,14 @@ pub fn free_edge<W: PageWriter>(w: &mut W, slot: EdgeSlot) -> Result<()> {
     table::free_slot::<Edges, W>(w, slot)
 }
 
+/// Where in the file the table's page number `page` is, if it was made.
+///
+/// # Errors
+/// What the store says.
+pub fn place_of_page<R: PageReader>(r: &R, page: u64) -> Result<Option<PageNo>> {
+    table::place_of_page::<Edges, R>(r, page)
+}
+
 /// Number of table pages ever made: what [`visit_edges_in_page`] is to be called for, from 0.
 ///
 /// # Errors

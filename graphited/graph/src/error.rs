@@ -54,9 +54,10 @@ pub enum Error {
         /// "a label", "an edge type", "a property key".
         what: &'static str,
     },
-    /// Another write transaction is open, and writers take turns.
-    #[error("another write transaction is open")]
-    Busy,
+    /// A lock was not to be had: what had to be read or changed is in the hands of another transaction. The transaction
+    /// has failed, and may be run again.
+    #[error(transparent)]
+    Lock(#[from] graphite_store::locks::LockError),
     /// A statement of this transaction failed before; only a rollback ends it.
     #[error("an earlier statement of this transaction failed; roll it back")]
     TransactionFailed,

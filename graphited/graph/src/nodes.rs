@@ -182,6 +182,14 @@ pub fn free_node<W: PageWriter>(w: &mut W, slot: NodeSlot) -> Result<()> {
     table::free_slot::<Nodes, W>(w, slot)
 }
 
+/// Where in the file the table's page number `page` is, if it was made.
+///
+/// # Errors
+/// What the store says.
+pub fn place_of_page<R: PageReader>(r: &R, page: u64) -> Result<Option<PageNo>> {
+    table::place_of_page::<Nodes, R>(r, page)
+}
+
 /// Number of table pages ever made: what [`visit_nodes_in_page`] is to be called for, from 0.
 ///
 /// # Errors

@@ -32,6 +32,11 @@ impl<'a, R: PageReader> Overlay<'a, R> {
         Overlay { base, changes }
     }
 
+    /// What is below.
+    pub(crate) fn base(&self) -> &'a PageView<R> {
+        self.base
+    }
+
     /// The changes of a node that is there, `None` in it if it is unchanged; `None` if it is deleted, or is not
     /// the one that was meant.
     fn node_change(&self, node: impl NodeName) -> Option<Option<&'a NodeChange>> {

@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! 1. No slot is leased twice at the same time. A lease ends by `used`, `give_back` or `end_fresh_range`.
-//! 2. No page below `next_page` has a free slot that is neither leased nor in `open`: what makes one lowers it.
+//! 2. No page below `next_page` has a free slot that is neither leased nor in `open`: what makes one lowers it. Only
+//!    pages that were skipped may, until the next lease ends.
 //! 3. Every page that was ever leased from lies below `fresh_page` or below the table's own page count.
 //!
 //! The caller holds the pool while it takes the state to call it with, and that is the newest applied one. So
@@ -68,6 +69,8 @@ pub struct SlotPool<T: Table> {
     next_page: u64,
     /// The page after the last that was leased from.
     fresh_page: u64,
+    /// The lowest page that has free slots and was left.
+    skipped: Option<u64>,
     table: PhantomData<T>,
 }
 
@@ -79,6 +82,7 @@ impl<T: Table> Default for SlotPool<T> {
             ranges: BTreeMap::new(),
             next_page: 0,
             fresh_page: 0,
+            skipped: None,
             table: PhantomData,
         }
     }
@@ -90,20 +94,39 @@ impl<T: Table> SlotPool<T> {
         SlotPool::default()
     }
 
-    /// Leases a free slot and tells the generation that its user has to have. `r` is the newest applied state,
-    /// taken while the pool was already held.
+    /// Leases some free slots of one page, `count` at most and one at least, and adds them with the generations that
+    /// their users have to have, the lowest last. `state` is the newest applied state, taken while the pool was already
+    /// held; it is asked for only if a page has to be read.
     ///
     /// # Errors
     /// What the store says; [`crate::Error::Corrupt`] if directory and table contradict each other;
     /// `TooMany` if the table cannot grow.
-    pub fn take<R: PageReader>(&mut self, r: &R) -> Result<(T::Slot, u16)> {
-        loop {
-            let (page, free) = &mut self.open;
-            if let Some((index, generation)) = free.pop() {
-                self.leased.entry(*page).or_default().add(index);
-                return Ok((T::slot(*page * T::SLOTS as u64 + index as u64), generation));
-            }
-            self.open_page(r)?;
+    pub fn take_some<R: PageReader>(
+        &mut self,
+        count: usize,
+        into: &mut Vec<(T::Slot, u16)>,
+        state: impl FnOnce() -> R,
+    ) -> Result<()> {
+        if self.open.1.is_empty() {
+            self.open_page(&state())?;
+        }
+        let (page, free) = &mut self.open;
+        let leases = self.leased.entry(*page).or_default();
+        let kept = free.len() - count.max(1).min(free.len());
+        into.extend(free.drain(kept..).map(|(index, generation)| {
+            leases.add(index);
+            (T::slot(*page * T::SLOTS as u64 + index as u64), generation)
+        }));
+        Ok(())
+    }
+
+    /// Leases nothing more of a page for now, for somebody is in the way there. It is looked at again once any lease
+    /// has ended.
+    pub fn skip_page(&mut self, slot: T::Slot) {
+        let page = T::number(slot) / T::SLOTS as u64;
+        if self.open.0 == page {
+            self.open.1.clear();
+            self.skipped = Some(self.skipped.map_or(page, |skipped| skipped.min(page)));
         }
     }
 
@@ -148,6 +171,9 @@ impl<T: Table> SlotPool<T> {
     }
 
     fn end_lease(&mut self, slot: T::Slot) {
+        if let Some(skipped) = self.skipped.take() {
+            self.next_page = self.next_page.min(skipped);
+        }
         let (page, index) = (T::number(slot) / T::SLOTS as u64, T::number(slot) % T::SLOTS as u64);
         if let Some(leases) = self.leased.get_mut(&page) {
             leases.remove(index as usize);

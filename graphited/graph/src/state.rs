@@ -24,3 +24,7 @@ pub const ADJACENCY_SPACE_ROOT: usize = 16;
 pub const GRAPH_FORMAT: usize = 17;
 /// Root of the tree of imports under way.
 pub const IMPORT_ROOT: usize = 18;
+/// Root of the tree of commit tokens.
+pub const TOKEN_ROOT: usize = 19;
+/// Number that the next commit token gets.
+pub const TOKEN_NEXT: usize = 20;

@@ -283,6 +283,11 @@ pub(crate) fn page_count<T: Table, R: PageReader>(r: &R) -> Result<u64> {
     Ok(r.state(T::PAGES)?)
 }
 
+/// Where in the file a logical page is, if it was made.
+pub(crate) fn place_of_page<T: Table, R: PageReader>(r: &R, logical: u64) -> Result<Option<PageNo>> {
+    Ok(entry_of::<T, R>(r, logical)?.page)
+}
+
 /// Shows every used slot of a logical page.
 pub(crate) fn visit_page<T: Table, R: PageReader>(
     r: &R,

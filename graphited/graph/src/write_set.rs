@@ -19,11 +19,20 @@ use std::collections::BTreeMap;
 
 pub use self::changes::EdgeEnds;
 pub(crate) use self::changes::{AdjacencyChange, EdgeChange, Fate, NodeChange, PropertyChanges};
+use graphite_store::PAGE_BYTES;
+
 use crate::adjacency::Entry;
 use crate::{EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Value};
 
 /// Bytes that a changed node or edge counts for in [`WriteSet::bytes`], whatever is changed.
 const CHANGE_BYTES: u64 = 96;
+
+/// Pages that a changed node concerns: of the table, its properties, and its adjacency before and after on both sides.
+const NODE_PAGES_MAX: usize = 6;
+/// Pages that a changed edge concerns: of the table, and its properties.
+const EDGE_PAGES_MAX: usize = 2;
+/// The state page, and a page of each map of free space.
+const STATE_PAGES: usize = 3;
 
 /// Everything that a transaction has changed.
 #[derive(Debug, Default)]
@@ -44,6 +53,12 @@ impl WriteSet {
     /// About how many bytes all changes since the beginning took, those included that are no longer to be seen.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the pages that applying it may change, about the most of them: what is counted before a group takes it.
+    pub(crate) fn images_bytes_max(&self) -> u64 {
+        let pages = self.nodes.len() * NODE_PAGES_MAX + self.edges.len() * EDGE_PAGES_MAX + STATE_PAGES;
+        (pages * PAGE_BYTES) as u64 + self.bytes
     }
 
     /// By how much the number of nodes changes.

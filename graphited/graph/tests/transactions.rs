@@ -449,10 +449,9 @@ fn a_stale_id_is_not_found_when_its_slot_is_used_again() {
 }
 
 #[test]
-fn writers_take_turns_and_readers_do_not_wait() {
+fn readers_do_not_wait_and_see_what_is_committed() {
     let db = open(&SimDisk::new());
     let mut tx = db.begin().unwrap();
-    assert!(matches!(db.begin(), Err(Error::Busy)));
     let node = tx.create_node(&[], &[]).unwrap();
     assert!(!db.snapshot().unwrap().node_exists(node).unwrap(), "nobody sees what is not committed");
     let tx = std::thread::spawn(move || tx).join().unwrap();
@@ -460,9 +459,6 @@ fn writers_take_turns_and_readers_do_not_wait() {
     assert_eq!(commit.summary.nodes_created, 1);
     db.store().wait_visible(commit.lsn).unwrap();
     assert!(db.snapshot().unwrap().node_exists(node).unwrap());
-    let second = db.begin().unwrap();
-    drop(second);
-    assert!(db.begin().is_ok(), "a dropped transaction passes its turn on");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn build() -> Result<(Snapshot, Vec<NodeId>), Box<dyn std::error::Error>> {
     let clock = Arc::new(SimClock::default());
     let db = GraphDb::open(Arc::new(SimDisk::new()), clock, Path::new("/graph"), options)?;
     let (name, type_) = (db.key_id_or_create("name")?, db.type_id_or_create("KNOWS")?);
-    let importer = db.import(db.try_writer_turn()?);
+    let importer = db.import();
     let columns =
         vec![Column { key: name, values: (0..NODES as i64).map(|index| Value::Int(index % 1000)).collect() }];
     let nodes = NodeBatch { label_sets: vec![LabelSetId(0); NODES as usize], columns };

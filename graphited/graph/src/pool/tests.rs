@@ -21,6 +21,60 @@ fn node(generation: u16) -> NodeRecord {
     }
 }
 
+impl<T: Table> SlotPool<T> {
+    /// One slot.
+    fn take(&mut self, w: &MemPager) -> Result<(T::Slot, u16)> {
+        let mut taken = Vec::new();
+        self.take_some(1, &mut taken, || Borrowed(w))?;
+        Ok(taken.pop().expect("one slot at least"))
+    }
+}
+
+/// Pages that somebody else owns.
+struct Borrowed<'a>(&'a MemPager);
+
+impl PageReader for Borrowed<'_> {
+    type Ref<'r>
+        = &'r graphite_store::Page
+    where
+        Self: 'r;
+
+    fn page(&self, number: graphite_store::PageNo) -> graphite_store::Result<&graphite_store::Page> {
+        self.0.page(number)
+    }
+}
+
+#[test]
+fn slots_are_leased_some_at_a_time_and_of_one_page() {
+    let w = MemPager::default();
+    let mut pool = NodePool::new();
+    let mut taken = Vec::new();
+    for count in [1, 3, 200, 200, 1] {
+        pool.take_some(count, &mut taken, || Borrowed(&w)).unwrap();
+    }
+    // The lowest of each lease last; the fourth found no more on its page.
+    let slots: Vec<u64> = taken.iter().map(|(slot, _)| slot.0).collect();
+    let end = NODES_PER_PAGE as u64;
+    let expected = [(0..1), (1..4), (4..204), (204..end), (end..end + 1)];
+    assert_eq!(slots, expected.into_iter().flat_map(|range| range.rev()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_that_is_skipped_is_found_again_when_a_lease_ends() {
+    let w = MemPager::default();
+    let mut pool = NodePool::new();
+    let (first, _) = pool.take(&w).unwrap();
+    pool.skip_page(first);
+    let (second, _) = pool.take(&w).unwrap();
+    assert_eq!(second, NodeSlot(NODES_PER_PAGE as u64));
+    pool.give_back(second);
+    // What is open comes first, and then the page that was left.
+    for slot in (1..NODES_PER_PAGE as u64).map(|slot| slot + NODES_PER_PAGE as u64) {
+        assert_eq!(pool.take(&w).unwrap().0, NodeSlot(slot));
+    }
+    assert_eq!(pool.take(&w).unwrap().0, NodeSlot(1));
+}
+
 #[test]
 fn a_new_table_gives_slots_in_order() {
     let w = MemPager::default();

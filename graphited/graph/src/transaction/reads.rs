@@ -1,12 +1,40 @@
-//! What a transaction sees: each question goes to the overlay of its write set over the newest applied pages.
+//! What a transaction sees: each question takes its locks and goes to the overlay of its write set over the newest
+//! applied pages.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use graphite_store::locks::{LockMode, LockName};
+
 use super::Transaction;
 use crate::catalog::Catalog;
-use crate::view::{EdgeHead, EdgeName, Neighbour, NodeHead, NodeName, Scan, View};
+use crate::locks::{EDGE_SPACE, NODE_SPACE, edge_lock, label_lock, node_lock, type_lock};
+use crate::view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
 use crate::{Direction, EdgeSlot, KeyId, LabelId, NodeSlot, Result, TypeId, Value};
+
+/// Nodes that are locked before the neighbours of the first are shown: whoever looks may have enough of them soon.
+const LOCKED_AHEAD: usize = 64;
+
+impl Transaction {
+    fn look(&self, name: LockName, mode: Option<LockMode>) -> Result<()> {
+        mode.map_or_else(|| self.check_failed(), |mode| self.lock(name, mode))
+    }
+
+    /// Locks a node that is looked at, or the slot where it is not.
+    fn look_at_node(&self, node: impl NodeName) -> Result<()> {
+        self.look(node_lock(node.slot()), self.holdings.locks.mode_of_look())
+    }
+
+    /// Locks an edge that is looked at, or the slot where it is not.
+    fn look_at_edge(&self, edge: impl EdgeName) -> Result<()> {
+        self.look(edge_lock(edge.slot()), self.holdings.locks.mode_of_look())
+    }
+
+    /// Locks a table against whoever adds to it, takes from it or changes what is in it.
+    fn look_at_table(&self, table: LockName) -> Result<()> {
+        self.look(table, self.holdings.locks.mode_of_table_scan())
+    }
+}
 
 impl View for Transaction {
     fn catalog(&self) -> Arc<Catalog> {
@@ -14,38 +42,58 @@ impl View for Transaction {
     }
 
     fn node_count(&self) -> Result<u64> {
+        self.look_at_table(LockName::Space(NODE_SPACE))?;
         self.with_view(|view| view.node_count())
     }
 
     fn edge_count(&self) -> Result<u64> {
+        self.look_at_table(LockName::Space(EDGE_SPACE))?;
         self.with_view(|view| view.edge_count())
     }
 
     fn node_head(&self, node: impl NodeName) -> Result<Option<NodeHead>> {
+        self.look_at_node(node)?;
         self.with_view(|view| view.node_head(node))
     }
 
+    fn node(&self, node: impl NodeName) -> Result<Option<Node>> {
+        self.look_at_node(node)?;
+        self.with_view(|view| view.node(node))
+    }
+
     fn properties(&self, node: impl NodeName) -> Result<Option<Vec<(KeyId, Value)>>> {
+        self.look_at_node(node)?;
         self.with_view(|view| view.properties(node))
     }
 
     fn property(&self, node: impl NodeName, key: KeyId) -> Result<Option<Value>> {
+        self.look_at_node(node)?;
         self.with_view(|view| view.property(node, key))
     }
 
     fn edge_head(&self, edge: impl EdgeName) -> Result<Option<EdgeHead>> {
+        self.look_at_edge(edge)?;
         self.with_view(|view| view.edge_head(edge))
     }
 
+    /// The ids of its ends stay as they are while it is there, so these need no locks.
+    fn edge(&self, edge: impl EdgeName) -> Result<Option<Edge>> {
+        self.look_at_edge(edge)?;
+        self.with_view(|view| view.edge(edge))
+    }
+
     fn edge_properties(&self, edge: impl EdgeName) -> Result<Option<Vec<(KeyId, Value)>>> {
+        self.look_at_edge(edge)?;
         self.with_view(|view| view.edge_properties(edge))
     }
 
     fn edge_property(&self, edge: impl EdgeName, key: KeyId) -> Result<Option<Value>> {
+        self.look_at_edge(edge)?;
         self.with_view(|view| view.edge_property(edge, key))
     }
 
     fn degree(&self, node: impl NodeName, direction: Direction, types: Option<&[TypeId]>) -> Result<u64> {
+        self.look_at_node(node)?;
         self.with_view(|view| view.degree(node, direction, types))
     }
 
@@ -57,6 +105,7 @@ impl View for Transaction {
         after: Option<Neighbour>,
         max: usize,
     ) -> Result<Vec<Neighbour>> {
+        self.look_at_node(node)?;
         self.with_view(|view| view.neighbours(node, direction, types, after, max))
     }
 
@@ -65,9 +114,18 @@ impl View for Transaction {
         from: &[NodeSlot],
         direction: Direction,
         types: Option<&[TypeId]>,
-        visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
+        mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        self.with_view(|view| view.for_each_neighbour(from, direction, types, visit))
+        for (part, some) in from.chunks(LOCKED_AHEAD).enumerate() {
+            some.iter().try_for_each(|slot| self.look_at_node(*slot))?;
+            let first = part * LOCKED_AHEAD;
+            let visit = |index, node, edge| visit(first + index, node, edge);
+            let flow = self.with_view(|view| view.for_each_neighbour(some, direction, types, visit))?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn scan_nodes(
@@ -76,6 +134,10 @@ impl View for Transaction {
         label: Option<LabelId>,
         max: usize,
     ) -> Result<Scan<NodeHead, NodeSlot>> {
+        match label {
+            Some(label) => self.look(label_lock(label), self.holdings.locks.mode_of_scan())?,
+            None => self.look_at_table(LockName::Space(NODE_SPACE))?,
+        }
         self.with_view(|view| view.scan_nodes(after, label, max))
     }
 
@@ -85,9 +147,14 @@ impl View for Transaction {
         type_: Option<TypeId>,
         max: usize,
     ) -> Result<Scan<EdgeHead, EdgeSlot>> {
+        match type_ {
+            Some(type_) => self.look(type_lock(type_), self.holdings.locks.mode_of_scan())?,
+            None => self.look_at_table(LockName::Space(EDGE_SPACE))?,
+        }
         self.with_view(|view| view.scan_edges(after, type_, max))
     }
 
+    /// Not locked: it may be passed by the time it is used, which costs whoever uses it a little speed.
     fn node_slots_end(&self) -> Result<u64> {
         self.with_view(|view| view.node_slots_end())
     }

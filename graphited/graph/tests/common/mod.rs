@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use graphite_graph::{
-    Direction, EdgeId, EdgeSlot, GraphDb, KeyId, LabelId, NodeId, NodeSlot, Result, TypeId, Value, View,
+    CommitResult, Direction, EdgeId, EdgeSlot, Error, GraphDb, KeyId, LabelId, NodeId, NodeSlot, Result,
+    Transaction, TypeId, Value, View,
 };
 use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
+use graphite_store::locks::LockError;
 
 pub(crate) const DIRECTIONS: [Direction; 3] = [Direction::Out, Direction::In, Direction::Both];
 
@@ -219,4 +222,35 @@ pub(crate) fn assert_shows<V: View>(view: &V, model: &Model, labels: u32) {
     for &node in model.nodes.keys() {
         compare_adjacency(view, model, node);
     }
+}
+
+/// A transaction that waits for nobody: a lock that is not free is an error at once. Several of them interleaved on one
+/// thread show what would wait for what.
+pub(crate) fn begin(db: &GraphDb) -> Transaction {
+    let mut tx = db.begin().unwrap();
+    tx.set_lock_timeout(Some(Duration::ZERO));
+    tx
+}
+
+/// Asserts that an operation would have waited for a lock.
+#[track_caller]
+pub(crate) fn assert_waits<T: std::fmt::Debug>(outcome: Result<T>) {
+    match outcome {
+        Err(Error::Lock(LockError::Timeout { .. })) => {}
+        other => panic!("it did not wait: {other:?}"),
+    }
+}
+
+/// Commits some transactions as one group: each on a thread of its own, while the applier is kept from them. Verdicts are
+/// in the order of the transactions.
+pub(crate) fn commit_together(db: &GraphDb, all: Vec<Transaction>) -> Vec<Result<CommitResult>> {
+    let count = all.len();
+    let turn = db.store().turn().unwrap();
+    let threads: Vec<_> =
+        all.into_iter().map(|transaction| std::thread::spawn(move || transaction.commit())).collect();
+    while db.commit_counts().waiting < count {
+        std::thread::yield_now();
+    }
+    drop(turn);
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }

@@ -1,0 +1,271 @@
+//! The way of a commit: write sets wait in a queue, and whoever finds the applier free applies all that wait, as one
+//! group.
+//!
+//! A hot page is then copied and logged once for many commits, and a thread whose write set was taken along by another
+//! has nothing more to do.
+//!
+//! Invariants:
+//! 1. At most one thread leads at a time. It takes write sets in the order in which they came, and every set that is taken
+//!    gets a verdict, also if its leader panics.
+//! 2. Sets of one group were prepared under locks that exclude each other, so whether one of them can be applied does
+//!    not depend on the others. If a group is refused as a whole, its sets are applied one by one, and each has a verdict
+//!    of its own.
+//! 3. After a group is appended first leases are settled, then locks go, then the owners are told. Nobody waits for a
+//!    sync here, so a hot node is locked for as long as a group takes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use graphite_store::{Lsn, Turn};
+
+use crate::db::GraphDb;
+use crate::leases::Leases;
+use crate::locks::TransactionLocks;
+use crate::write_set::WriteSet;
+use crate::{Error, Result, apply, tokens};
+
+/// Write sets that one group takes, at most.
+const GROUP_SETS_MAX: usize = 128;
+
+/// What a transaction holds of the database until its end. Whoever drops it lets go of everything.
+pub(crate) struct Holdings {
+    db: GraphDb,
+    pub(crate) leases: Leases,
+    pub(crate) locks: TransactionLocks,
+}
+
+impl Holdings {
+    pub(crate) fn new(db: GraphDb, locks: TransactionLocks) -> Holdings {
+        Holdings { db, leases: Leases::default(), locks }
+    }
+
+    /// Lets go of locks and leases.
+    pub(crate) fn let_go(&mut self) {
+        self.locks.release();
+        self.db.pools().give_back(&mut self.leases);
+    }
+}
+
+impl Drop for Holdings {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// A commit that is to be applied.
+pub(crate) struct Work {
+    pub(crate) changes: WriteSet,
+    /// What the client may ask by later whether this happened.
+    pub(crate) token: Option<Box<[u8]>>,
+    pub(crate) holdings: Holdings,
+}
+
+/// How many commits were applied, and in how many groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitCounts {
+    /// Write sets.
+    pub sets: u64,
+    /// Groups of the log that they were written as.
+    pub groups: u64,
+    /// Write sets that wait to be applied now.
+    pub waiting: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct CommitQueue {
+    queue: Mutex<Queue>,
+    sets: AtomicU64,
+    groups: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Pending>,
+    is_led: bool,
+}
+
+struct Pending {
+    work: Work,
+    promise: Promise,
+}
+
+/// Where an owner waits.
+#[derive(Default)]
+struct Ticket {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Waiting,
+    /// The leader before has left; this one's turn is next.
+    Leads,
+    Done(Result<Lsn>),
+}
+
+/// A ticket that has to get a verdict.
+struct Promise(Option<Arc<Ticket>>);
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ticket {
+    fn become_(&self, state: State) {
+        *hold(&self.state) = state;
+        self.changed.notify_one();
+    }
+
+    /// Waits for the verdict, or for the lead: then it is `None`.
+    fn wait(&self) -> Option<Result<Lsn>> {
+        let mut state = hold(&self.state);
+        loop {
+            match std::mem::take(&mut *state) {
+                State::Waiting => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                State::Leads => return None,
+                State::Done(verdict) => return Some(verdict),
+            }
+        }
+    }
+
+    fn verdict(&self) -> Option<Result<Lsn>> {
+        match std::mem::take(&mut *hold(&self.state)) {
+            State::Done(verdict) => Some(verdict),
+            _ => None,
+        }
+    }
+}
+
+impl Promise {
+    fn keep(mut self, verdict: Result<Lsn>) {
+        if let Some(ticket) = self.0.take() {
+            ticket.become_(State::Done(verdict));
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            let first = "the thread that applied commits panicked".to_owned();
+            ticket.become_(State::Done(Err(graphite_store::Error::Poisoned { first }.into())));
+        }
+    }
+}
+
+/// The lead. Whoever drops it passes it on to the first that waits.
+struct Lead<'a>(&'a CommitQueue);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut queue = hold(&self.0.queue);
+        match queue.waiting.front().and_then(|next| next.promise.0.as_ref()) {
+            Some(ticket) => ticket.become_(State::Leads),
+            None => queue.is_led = false,
+        }
+    }
+}
+
+impl CommitQueue {
+    /// Applies a write set, alone or with others, and returns at once: whether it is durable is for the caller to wait
+    /// for.
+    ///
+    /// # Errors
+    /// What applying it says; nothing of it is kept then.
+    pub(crate) fn commit(&self, db: &GraphDb, work: Work) -> Result<Lsn> {
+        let ticket = Arc::new(Ticket::default());
+        let leads = {
+            let mut queue = hold(&self.queue);
+            queue.waiting.push_back(Pending { work, promise: Promise(Some(ticket.clone())) });
+            !std::mem::replace(&mut queue.is_led, true)
+        };
+        if !leads && let Some(verdict) = ticket.wait() {
+            return verdict;
+        }
+        let lead = Lead(self);
+        loop {
+            self.apply_some(db);
+            if let Some(verdict) = ticket.verdict() {
+                drop(lead);
+                return verdict;
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self) -> CommitCounts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let waiting = hold(&self.queue).waiting.len();
+        CommitCounts { sets: count(&self.sets), groups: count(&self.groups), waiting }
+    }
+
+    /// One group. What comes while somebody else has the applier is still taken along.
+    fn apply_some(&self, db: &GraphDb) {
+        let turn = db.store().turn();
+        let batch = self.take_batch(db.store().transaction_bytes_max());
+        let applied = turn.map_err(Error::from).and_then(|turn| apply_group(db, turn, &batch));
+        match applied {
+            Ok(lsn) => self.settle(db, batch, lsn),
+            Err(error) if batch.len() == 1 => refuse(batch, &error),
+            Err(_) => batch.into_iter().for_each(|pending| self.apply_alone(db, pending)),
+        }
+    }
+
+    fn apply_alone(&self, db: &GraphDb, pending: Pending) {
+        let batch = vec![pending];
+        match db.store().turn().map_err(Error::from).and_then(|turn| apply_group(db, turn, &batch)) {
+            Ok(lsn) => self.settle(db, batch, lsn),
+            Err(error) => refuse(batch, &error),
+        }
+    }
+
+    /// The first that waits, and those after it that fit into one group with it.
+    fn take_batch(&self, bytes_max: u64) -> Vec<Pending> {
+        let mut queue = hold(&self.queue);
+        let mut bytes = 0;
+        let fits = |pending: &&Pending| {
+            bytes += pending.work.changes.images_bytes_max();
+            bytes <= bytes_max
+        };
+        let count = queue.waiting.iter().take(GROUP_SETS_MAX).take_while(fits).count();
+        let count = count.max(1).min(queue.waiting.len());
+        queue.waiting.drain(..count).collect()
+    }
+
+    fn settle(&self, db: &GraphDb, mut batch: Vec<Pending>, lsn: Lsn) {
+        self.sets.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        let works = batch.iter_mut().map(|pending| &mut pending.work);
+        db.pools().settle(works.map(|work| (&work.changes, &mut work.holdings.leases)));
+        for Pending { work, promise } in batch {
+            drop(work.holdings);
+            promise.keep(Ok(lsn));
+        }
+    }
+}
+
+/// Applies some write sets as one group. If that fails, nothing is changed.
+fn apply_group(db: &GraphDb, mut turn: Turn<'_>, batch: &[Pending]) -> Result<Lsn> {
+    let mut spaces = db.spaces();
+    let mut all = || {
+        for Pending { work, .. } in batch {
+            apply::apply(&mut turn, &mut spaces, &work.changes)?;
+            work.token.iter().try_for_each(|token| tokens::record(&mut turn, token))?;
+        }
+        Ok(())
+    };
+    let applied = all().and_then(|()| Ok(turn.commit()?));
+    if applied.is_err() {
+        spaces.forget();
+    }
+    applied
+}
+
+fn refuse(batch: Vec<Pending>, error: &Error) {
+    for Pending { work, promise } in batch {
+        drop(work.holdings);
+        promise.keep(Err(error.clone()));
+    }
+}
