@@ -5,28 +5,29 @@
 //!
 //! Built with `--cfg shuttle`, as the package in `shuttle/` does, threads are tasks that Shuttle switches between at each
 //! lock, atomic, wait, and look at a page's cell. Time is then nobody's: a timer comes back at some moment, or, if it is a
-//! long one, never, so that a lost wake-up is a deadlock that Shuttle reports.
+//! long one, never, so that a lost wake-up is a deadlock that Shuttle reports. (The tests within the crate know nothing of
+//! Shuttle, so for them the door is the usual one wherever they are built.)
 
-#[cfg(shuttle)]
+#[cfg(all(shuttle, not(test)))]
 use shuttle::sync as primitives;
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 use std::sync as primitives;
 
 use std::sync::{LockResult, PoisonError, TryLockError};
 
 use arc_swap::{ArcSwapOption, AsRaw, Guard};
 
-#[cfg(shuttle)]
+#[cfg(all(shuttle, not(test)))]
 pub(crate) use shuttle::thread;
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 pub(crate) use std::thread;
 
-#[cfg(shuttle)]
+#[cfg(all(shuttle, not(test)))]
 mod modelled;
 
-#[cfg(shuttle)]
+#[cfg(all(shuttle, not(test)))]
 pub(crate) use modelled::{MutexGuard, wait, wait_timeout};
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 pub(crate) use std::sync::MutexGuard;
 
 pub(crate) use primitives::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -56,10 +57,10 @@ impl<T> Mutex<T> {
     }
 }
 
-#[cfg(shuttle)]
+#[cfg(all(shuttle, not(test)))]
 use modelled::guard;
 
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 fn guard<'a, T>(_mutex: &'a Mutex<T>, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     guard
 }
@@ -94,7 +95,7 @@ impl Condvar {
 
 /// Waits on a condition, with the poison rule of [`Mutex`]. It may come back at any time, so whoever waits looks again at
 /// what it waits for, and at its clock.
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 pub(crate) fn wait_timeout<'a, T>(
     condition: &Condvar,
     guard: MutexGuard<'a, T>,
@@ -107,7 +108,7 @@ pub(crate) fn wait_timeout<'a, T>(
 }
 
 /// Like [`wait_timeout`], without a timer.
-#[cfg(not(shuttle))]
+#[cfg(any(not(shuttle), test))]
 pub(crate) fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     condition.waiting.fetch_add(1, Ordering::SeqCst);
     let guard = not_poisoned(condition.condition.wait(guard));
@@ -158,6 +159,6 @@ impl<T> ArcCell<T> {
 /// Where one thread may overtake another, and nothing that Shuttle knows of happens.
 #[inline]
 fn let_others_in() {
-    #[cfg(shuttle)]
+    #[cfg(all(shuttle, not(test)))]
     thread::yield_now();
 }

@@ -42,19 +42,21 @@ impl HeldLocks {
         self.by_name.iter().map(|(&name, held)| (name, held.mode))
     }
 
-    /// Notes that `name` is held in `mode`, newly or more than before.
-    pub(super) fn set(&mut self, name: LockName, mode: LockMode, children_max: u32) {
+    /// Notes that `name` is held in `mode`, newly or more than before. Tells whether its parent has too many children now.
+    pub(super) fn set(&mut self, name: LockName, mode: LockMode, children_max: u32) -> bool {
         if self.by_name.capacity() == 0 {
             self.by_name.reserve(HELD_AT_FIRST);
         }
         let before = self.by_name.len();
         let held = self.by_name.entry(name).or_insert(Held { mode, children: 0, children_max });
         held.mode = mode;
-        if self.by_name.len() > before
-            && let Some(parent) = name.parent()
-        {
-            self.by_name.get_mut(&parent).expect("what is above is held first").children += 1;
+        if self.by_name.len() == before {
+            return false;
         }
+        let Some(parent) = name.parent() else { return false };
+        let parent = self.by_name.get_mut(&parent).expect("what is above is held first");
+        parent.children += 1;
+        parent.children > parent.children_max
     }
 
     /// The mode on `top` that stands for everything held below it.

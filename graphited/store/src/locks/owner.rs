@@ -35,6 +35,9 @@ pub struct LockOwner {
     inner: Arc<Inner>,
     sleeper: Arc<Sleeper>,
     timeout: Option<Duration>,
+    /// When the first lock was taken since the statement began, or since the last wait ended: that of all taken since.
+    /// Asking the clock would cost as much as half a lock.
+    now: Option<Duration>,
     held: HeldLocks,
 }
 
@@ -47,7 +50,7 @@ enum Refused {
 impl LockOwner {
     pub(super) fn new(inner: Arc<Inner>, id: OwnerId, tag: u64) -> LockOwner {
         let sleeper = Arc::new(Sleeper::new(id, tag, inner.no_statement.clone()));
-        LockOwner { inner, sleeper, timeout: None, held: HeldLocks::default() }
+        LockOwner { inner, sleeper, timeout: None, now: None, held: HeldLocks::default() }
     }
 
     /// Its number.
@@ -78,64 +81,81 @@ impl LockOwner {
         if !matches!(name, LockName::Key { .. }) && held.is_some_and(|held| held.covers(mode)) {
             return Ok(Taken::Held);
         }
-        let mut now = None;
         let mut taken = Taken::Held;
+        let mut is_crowded = false;
         for above in name.above() {
             let held = self.held.mode_of(above);
             if held.and_then(LockMode::implied_below).is_some_and(|implied| implied.covers(mode)) {
                 return Ok(taken);
             }
-            self.take_one(above, mode.intent(), held, may_wait, &mut now, &mut taken)?;
+            is_crowded |= self.take_one(above, mode.intent(), held, may_wait, &mut taken)?;
         }
-        self.take_one(name, mode, held, may_wait, &mut now, &mut taken)?;
-        if taken != Taken::Held {
-            // From below, for a page that escalates is one name less for its space.
-            name.parent().into_iter().for_each(|parent| self.escalate_if_many(parent));
-            name.parent()
-                .and_then(LockName::parent)
-                .into_iter()
-                .for_each(|above| self.escalate_if_many(above));
+        is_crowded |= self.take_one(name, mode, held, may_wait, &mut taken)?;
+        if is_crowded {
+            // From below, for a page whose slots become one lock may itself be one too many for its space.
+            let parent = name.parent();
+            let above = [parent, parent.and_then(LockName::parent)];
+            above.into_iter().flatten().for_each(|above| self.escalate_if_many(above));
         }
         Ok(taken)
     }
 
-    /// Takes one name, without looking above it. `now` is the time, as soon as somebody had to ask for it.
+    /// Takes one name, without looking above it. Tells whether there are too many like it now.
     fn take_one(
         &mut self,
         name: LockName,
         mode: LockMode,
         held: Option<LockMode>,
         may_wait: bool,
-        now: &mut Option<Duration>,
         taken: &mut Taken,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         if held.is_some_and(|held| held.covers(mode)) {
-            return Ok(());
+            return Ok(false);
         }
         let mode = held.map_or(mode, |held| held.join(mode));
-        let since = *now.get_or_insert_with(|| self.inner.options.clock.now());
-        let request = Request { owner: self.sleeper.id, tag: self.sleeper.tag, mode, held, since };
-        match self.inner.table.ask(name, request, may_wait.then_some(&self.sleeper)) {
-            Asked::Granted if *taken == Taken::Held => *taken = Taken::New,
-            Asked::Granted => {}
-            Asked::Queued => {
-                self.wait(name, mode)?;
-                *taken = Taken::Waited;
-                // What comes after the wait is later.
-                *now = None;
+        let request = self.request(mode, held);
+        if self.inner.table.ask(name, request, None) == Asked::Granted {
+            if *taken == Taken::Held {
+                *taken = Taken::New;
             }
-            Asked::Refused if may_wait => return Err(Refused::Error(LockError::Cancelled)),
-            Asked::Refused => return Err(Refused::WouldWait),
+        } else if may_wait {
+            self.ask_and_wait(name, mode, held)?;
+            *taken = Taken::Waited;
+        } else {
+            return Err(Refused::WouldWait);
         }
-        self.held.set(name, mode, self.inner.options.children_max(name));
-        Ok(())
+        Ok(self.held.set(name, mode, self.inner.options.children_max(name)))
+    }
+
+    fn request(&mut self, mode: LockMode, held: Option<LockMode>) -> Request {
+        let since = *self.now.get_or_insert_with(|| self.inner.options.clock.now());
+        Request { owner: self.sleeper.id, tag: self.sleeper.tag, mode, held, since }
+    }
+
+    /// Stands in the queue until the request is served, or the wait ends otherwise.
+    fn ask_and_wait(
+        &mut self,
+        name: LockName,
+        mode: LockMode,
+        held: Option<LockMode>,
+    ) -> Result<(), Refused> {
+        // A wait's beginning is known exactly; and what is taken after it is later.
+        self.now = None;
+        let request = self.request(mode, held);
+        match self.inner.table.ask(name, request, Some(&self.sleeper)) {
+            Asked::Granted => Ok(()),
+            Asked::Queued => {
+                self.now = None;
+                self.wait(name, mode, request.since).map_err(Refused::Error)
+            }
+            Asked::Refused => Err(Refused::Error(LockError::Cancelled)),
+        }
     }
 
     /// Sleeps until a request that is in the queue is served, or ends otherwise.
-    fn wait(&self, name: LockName, mode: LockMode) -> Result<(), Refused> {
+    fn wait(&self, name: LockName, mode: LockMode, begun: Duration) -> Result<(), LockError> {
         let Inner { options, table, detector, counters, .. } = &*self.inner;
         let clock = &*options.clock;
-        let begun = clock.now();
         count(&counters.waits, 1);
         let wait = Wait { sleeper: self.sleeper.clone(), name, mode };
         let deadlocks = detector.begin(table, clock, wait, |name| self.held.mode_of(name).is_some());
@@ -151,7 +171,7 @@ impl LockOwner {
             }),
         };
         detector.end(self.sleeper.id);
-        result.map_err(Refused::Error)
+        result
     }
 
     /// Leaves the queue, unless the lock was granted at the last moment: then it is had.
@@ -173,10 +193,8 @@ impl LockOwner {
         }
         let before = held.mode;
         let mode = before.join(self.held.escalated(parent));
+        let request = self.request(mode, Some(before));
         let Inner { options, table, .. } = &*self.inner;
-        let since = options.clock.now();
-        let request =
-            Request { owner: self.sleeper.id, tag: self.sleeper.tag, mode, held: Some(before), since };
         if table.ask(parent, request, None) != Asked::Granted {
             // It is tried again when there are twice as many.
             let held = self.held.get_mut(parent).expect("it was just looked at");
@@ -201,6 +219,7 @@ impl LockOwner {
 
     /// What it does now, for reports of deadlocks.
     pub fn set_statement(&mut self, statement: StdArc<str>) {
+        self.now = None;
         self.sleeper.set_statement(statement);
     }
 
@@ -218,6 +237,7 @@ impl LockOwner {
     pub fn release_all(&mut self) {
         let mut held = std::mem::take(&mut self.held);
         self.release(held.drain());
+        self.now = None;
         self.held = held;
     }
 

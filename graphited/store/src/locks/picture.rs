@@ -56,7 +56,8 @@ pub struct LockEntry {
     pub owner: OwnerId,
     /// What the floor above knows the owner by.
     pub tag: u64,
-    /// When it was first granted, or when the wait began.
+    /// When it was first asked for. As the clock is not asked for each lock, one that was granted at once may show a somewhat
+    /// earlier moment of the same statement.
     pub since: Duration,
 }
 
