@@ -257,8 +257,19 @@ impl Transaction {
     }
 
     /// Reads: lays the write set over the newest applied state. That is pinned anew if locks were taken since and it has
-    /// moved.
-    fn with_view<T>(
+    /// moved; and if the pin was so old that it was let down, once more.
+    fn with_view<T>(&self, read: impl Fn(&Overlay<'_, graphite_store::Snapshot>) -> Result<T>) -> Result<T> {
+        match self.with_view_once(&read) {
+            Err(Error::Store(graphite_store::Error::SnapshotTooOld)) => {
+                self.rest();
+                self.with_view_once(&read)
+            }
+            answer => answer,
+        }
+    }
+
+    /// As [`Transaction::with_view`], for what cannot be asked twice.
+    fn with_view_once<T>(
         &self,
         read: impl FnOnce(&Overlay<'_, graphite_store::Snapshot>) -> Result<T>,
     ) -> Result<T> {

@@ -551,19 +551,19 @@ fn locks_have_names_that_people_know() {
 fn what_commits_at_once_is_one_group() {
     let (db, ids) = nodes::<6>();
     let before = db.commit_counts();
-    let all: Vec<Transaction> = ids
+    let all: Vec<(Transaction, Option<Vec<u8>>)> = ids
         .chunks(2)
         .map(|pair| {
             let mut tx = begin(&db);
             tx.create_edge(pair[0], KNOWS, pair[1], &[]).unwrap();
             put(&mut tx, pair[0], 9).unwrap();
             tx.create_node(&[CITY], &[]).unwrap();
-            tx
+            (tx, None)
         })
         .collect();
     // Names that were needed have been made by now, by commits of their own.
     let groups = db.store().status().commits;
-    let verdicts = commit_together(&db, all);
+    let verdicts = commit_together(&db, all).unwrap();
     let lsn = verdicts[0].as_ref().unwrap().lsn;
     assert!(verdicts.iter().all(|verdict| verdict.as_ref().unwrap().lsn == lsn), "{verdicts:?}");
     assert_eq!(db.store().status().commits, groups + 1);
@@ -585,14 +585,14 @@ fn one_that_cannot_be_applied_does_not_take_the_others_with_it() {
     tx.commit().unwrap();
     settle(&db);
     disk.set_capacity(Some(disk.used()));
-    let mut all: Vec<Transaction> = Vec::new();
+    let mut all = Vec::new();
     for &id in &ids {
         let mut tx = begin(&db);
         put(&mut tx, id, 1).unwrap();
-        all.push(tx);
+        all.push((tx, None));
     }
-    all[2].set_node_property(ids[2], key, Value::String("y".repeat(700_000))).unwrap();
-    let verdicts = commit_together(&db, all);
+    all[2].0.set_node_property(ids[2], key, Value::String("y".repeat(700_000))).unwrap();
+    let verdicts = commit_together(&db, all).unwrap();
     for (place, verdict) in verdicts.into_iter().enumerate() {
         match verdict {
             Ok(_) => assert_ne!(place, 2),

@@ -120,7 +120,7 @@ impl View for Transaction {
             some.iter().try_for_each(|slot| self.look_at_node(*slot))?;
             let first = part * LOCKED_AHEAD;
             let visit = |index, node, edge| visit(first + index, node, edge);
-            let flow = self.with_view(|view| view.for_each_neighbour(some, direction, types, visit))?;
+            let flow = self.with_view_once(|view| view.for_each_neighbour(some, direction, types, visit))?;
             if flow.is_break() {
                 return Ok(flow);
             }

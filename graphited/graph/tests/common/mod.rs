@@ -241,16 +241,39 @@ pub(crate) fn assert_waits<T: std::fmt::Debug>(outcome: Result<T>) {
     }
 }
 
-/// Commits some transactions as one group: each on a thread of its own, while the applier is kept from them. Verdicts are
-/// in the order of the transactions.
-pub(crate) fn commit_together(db: &GraphDb, all: Vec<Transaction>) -> Vec<Result<CommitResult>> {
+/// Commits some transactions as one group, some with tokens: each on a thread of its own, while the applier is kept from
+/// them. Verdicts are in the order of the transactions.
+pub(crate) fn commit_together(
+    db: &GraphDb,
+    all: Vec<(Transaction, Option<Vec<u8>>)>,
+) -> Result<Vec<Result<CommitResult>>> {
     let count = all.len();
-    let turn = db.store().turn().unwrap();
+    let turn = db.store().turn()?;
+    let commit = |(transaction, token): (Transaction, Option<Vec<u8>>)| match token {
+        Some(token) => transaction.commit_with_token(&token),
+        None => transaction.commit(),
+    };
     let threads: Vec<_> =
-        all.into_iter().map(|transaction| std::thread::spawn(move || transaction.commit())).collect();
+        all.into_iter().map(|commit_of| std::thread::spawn(move || commit(commit_of))).collect();
     while db.commit_counts().waiting < count {
         std::thread::yield_now();
     }
     drop(turn);
-    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    Ok(threads.into_iter().map(|thread| thread.join().unwrap()).collect())
+}
+
+/// Numbers that look random and are the same in every run.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
 }
