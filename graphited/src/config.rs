@@ -197,7 +197,7 @@ settings! {
     /// Threads for reads that are not answered at once; 0 for as many as there are processors
     read_workers: u64 = 0,
     /// Transactions that may write at a time; others wait until one has ended
-    write_transactions_max: u64 = 1,
+    write_transactions_max: u64 = 128,
     /// How long a statement may run, in ms; 0 for ever
     statement_timeout_ms: u64 = 0,
     /// How long a statement waits for a lock, or to be let write at all, in ms; 0 for ever

@@ -1,8 +1,12 @@
 //! What the floors below say, in the words of the protocol: the one place where codes are chosen.
 
-use graphite_protocol::{ErrorCode, WireError};
+use graphite_graph::GraphDb;
+use graphite_protocol::{ErrorCode, Value, WireError};
 use graphite_store::Error as StoreError;
 use graphite_store::locks::LockError;
+
+use crate::lock_words::LockWords;
+use crate::monitor;
 
 /// Of the store.
 pub(crate) fn of_store(error: &StoreError) -> WireError {
@@ -52,6 +56,54 @@ pub(crate) fn of_graph(error: &graphite_graph::Error) -> WireError {
         Error::Corrupt { page, .. } => wire.with_detail("page", page.0),
         _ => wire,
     }
+}
+
+/// Of the locks, which `session` did not get: in words, with who was in the way.
+pub(crate) fn of_lock(error: &LockError, session: u64, db: &GraphDb) -> WireError {
+    match error {
+        LockError::Deadlock(deadlock) => {
+            let told = monitor::deadlock(deadlock, &mut LockWords::new(db));
+            let waits = told.sessions.iter().zip(&told.waits_for);
+            let waits: Vec<String> =
+                waits.map(|(session, what)| format!("session {session} for {what}")).collect();
+            let message = format!(
+                "deadlock: {} transactions waited for each other ({}), and this one was rolled back; run it again",
+                waits.len(),
+                waits.join(", ")
+            );
+            WireError::new(ErrorCode::Deadlock, message)
+                .with_detail("sessions", list(told.sessions.into_iter().map(number)))
+                .with_detail("waits_for", list(told.waits_for.into_iter().map(Value::from)))
+                .with_detail("victim", number(told.victim))
+        }
+        LockError::Timeout { name, mode, waited } => {
+            let (what, mode) = (LockWords::new(db).of(*name), *mode);
+            let blockers = monitor::holders_against(&db.locks().picture(), *name, mode, session);
+            let held = match blockers.as_slice() {
+                [] => String::new(),
+                [one] => format!("; session {one} holds it"),
+                some => format!("; {} sessions hold it, {} among them", some.len(), some[0]),
+            };
+            let (mode, waited_ms) = (mode.as_str(), u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+            let message = format!(
+                "the lock {mode} on {what} was not granted within {waited_ms} ms{held}. The transaction was rolled back"
+            );
+            WireError::new(ErrorCode::LockTimeout, message)
+                .with_detail("lock", what)
+                .with_detail("mode", mode)
+                .with_detail("waited_ms", number(waited_ms))
+                .with_detail("blocked_by", list(blockers.into_iter().map(number)))
+        }
+        LockError::Cancelled => WireError::new(ErrorCode::Cancelled, error.to_string()),
+    }
+}
+
+fn number(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn list(values: impl Iterator<Item = Value>) -> Value {
+    Value::List(values.collect())
 }
 
 /// Of a statement.

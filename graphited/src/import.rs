@@ -15,6 +15,8 @@ use graphite_protocol::messages::{
 use graphite_protocol::{ErrorCode, Token, Wire, WireError};
 use graphite_store::{Lsn, PageReader};
 
+use crate::interrupt::Interrupt;
+use crate::rows::Failure;
 use crate::shared::Shared;
 use crate::{convert, errors};
 
@@ -37,7 +39,7 @@ pub(crate) enum ImportWork {
     End(ImportEnd),
 }
 
-type Result<T> = std::result::Result<T, WireError>;
+type Result<T, E = WireError> = std::result::Result<T, E>;
 
 fn graph<T>(result: graphite_graph::Result<T>) -> Result<T> {
     result.map_err(|error| errors::of_graph(&error))
@@ -49,12 +51,26 @@ impl ImportWork {
         matches!(self, ImportWork::Nodes(_) | ImportWork::Edges(_) | ImportWork::End(_))
     }
 
-    /// Does it; returns the answer, and the state that it rests on.
-    pub(crate) fn run(self, msgid: u32, shared: &Shared) -> Result<(Vec<u8>, Lsn)> {
+    /// Does it; returns the answer, and the state that it rests on. A batch waits until open transactions have ended, or
+    /// the interrupt is raised; it holds nothing meanwhile, so it is never part of a deadlock.
+    pub(crate) fn run(
+        self,
+        msgid: u32,
+        session: u64,
+        interrupt: &Interrupt,
+        shared: &Shared,
+    ) -> Result<(Vec<u8>, Lsn), Failure> {
         let db = &shared.db;
         // What is applied, and not only what is durable: a batch of this session that is on its way has arrived.
         let pin = db.store().pin();
         let bytes_max = shared.frame_bytes_max();
+        let importer = |what: &str| {
+            let mut importer = db.import_tagged(session);
+            importer.set_lock_timeout(shared.lock_timeout());
+            importer.set_statement(what.into());
+            interrupt.tie(importer.canceller());
+            importer
+        };
         let frame = |reply: &dyn WriteReply| {
             let mut frame = Vec::new();
             reply.write_to(&mut frame, msgid, bytes_max);
@@ -81,31 +97,30 @@ impl ImportWork {
             ImportWork::Nodes(params) => {
                 let batch: ImportNodes = decode(&params)?;
                 drop(params);
-                batch.nodes.check()?;
+                batch.nodes.check().map_err(WireError::from)?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
                 let rows = nodes(db, batch.nodes)?;
-                let importer = db.import();
-                let (imported, lsn) = graph(importer.nodes(batch.import.as_bytes(), batch.batch, rows))?;
+                let importer = importer("import nodes");
+                let (imported, lsn) = importer.nodes(batch.import.as_bytes(), batch.batch, rows)?;
                 (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
             ImportWork::Edges(params) => {
                 let batch: ImportEdges = decode(&params)?;
                 drop(params);
-                batch.edges.check()?;
+                batch.edges.check().map_err(WireError::from)?;
                 check_order(&pin, &batch.import, batch.batch)?;
                 drop(pin);
                 let rows = edges(db, batch.edges)?;
-                let importer = db.import();
-                let (imported, lsn) = graph(importer.edges(batch.import.as_bytes(), batch.batch, rows))?;
+                let importer = importer("import edges");
+                let (imported, lsn) = importer.edges(batch.import.as_bytes(), batch.batch, rows)?;
                 (frame(&ImportReply { ids: ids(imported) }), lsn)
             }
             ImportWork::End(end) => {
                 drop(pin);
-                let importer = db.import();
-                let Some((ended, lsn)) = graph(importer.end(end.import.as_bytes()))? else {
+                let Some((ended, lsn)) = importer("end an import").end(end.import.as_bytes())? else {
                     let message = "there is no import of this name";
-                    return Err(WireError::new(ErrorCode::ImportNotFound, message));
+                    return Err(WireError::new(ErrorCode::ImportNotFound, message).into());
                 };
                 (frame(&end_reply(ended)), lsn)
             }

@@ -1,7 +1,8 @@
 //! What workers do: one request of one session, with the session's state in hand.
 //!
 //! 1. A job always ends with an answer in the outbox and the state on its way home, whatever happened in between.
-//! 2. An answer that may rest on a commit that is not durable is parked until that is visible; nobody waits for it.
+//! 2. An answer that may rest on a commit that is not durable is parked until that is visible; nobody waits for it. What
+//!    a write transaction answers rests on the newest state that it saw.
 //! 3. A place among those who may write is passed on before the answer is parked, for parking may lead a sync.
 //! 4. A write transaction that fails is rolled back at once, and its place passed on; the session remembers only that
 //!    it failed, until the client ends it.
@@ -10,10 +11,11 @@ mod statements;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use graphite_protocol::message::{write_error, write_response};
-use graphite_protocol::messages::{CommitReply, Empty};
-use graphite_protocol::{ErrorCode, Wire, WireError};
+use graphite_protocol::messages::{CommitReply, CommitState, CommitStatusReply, Empty};
+use graphite_protocol::{ErrorCode, Token, Wire, WireError};
 use graphite_store::Lsn;
 
 use crate::connection::Connection;
@@ -24,6 +26,10 @@ use crate::interrupt::Interrupt;
 use crate::plans::DecodedRun;
 use crate::shared::Shared;
 use crate::state::{Open, SessionState};
+use crate::tokens::UnderWay;
+
+/// How long whoever asks for the outcome of a commit waits for one that is under way.
+const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -41,8 +47,10 @@ pub(crate) enum Work {
     },
     /// Begin to write; the session is admitted.
     Begin,
-    /// Commit the write transaction.
-    Commit,
+    /// Commit the write transaction, perhaps under a name by which can be asked for it.
+    Commit(Option<UnderWay>),
+    /// Say what became of a commit.
+    CommitStatus(Token),
     /// Roll the write transaction back.
     Rollback,
     /// Part of an import.
@@ -62,6 +70,8 @@ pub(crate) struct Job {
     pub msgid: u32,
     /// What is to be done.
     pub work: Work,
+    /// The newest state that it has seen, which may not be durable yet.
+    pub seen: Lsn,
 }
 
 /// An answer, and when it may leave.
@@ -96,19 +106,27 @@ impl Job {
         }
     }
 
+    /// Whether it is a statement, or a part of one, which may run only so long.
+    pub(crate) fn is_statement(&self) -> bool {
+        matches!(self.work, Work::Read(_) | Work::Write(_) | Work::Fetch { .. })
+    }
+
     /// Whether it can be interrupted: a commit, once begun, is carried through.
     pub(crate) fn is_interruptible(&self) -> bool {
-        matches!(self.work, Work::Read(_) | Work::Write(_) | Work::Fetch { .. })
+        match &self.work {
+            Work::Read(_) | Work::Write(_) | Work::Fetch { .. } => true,
+            // As long as it waits for its lock.
+            Work::Import(work) => work.writes(),
+            Work::Begin | Work::Commit(_) | Work::CommitStatus(_) | Work::Rollback => false,
+        }
     }
 
     /// Does it.
     pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) {
         let was_admitted = self.is_for_writers();
-        // Whoever writes or imports sees what is applied, so its errors too may rest on what is not durable.
-        let sees_applied = was_admitted || matches!(self.work, Work::Import(_));
         let answer = self.perform(shared).unwrap_or_else(|error| {
-            let after = if sees_applied { shared.db.store().applied_lsn() } else { Lsn(0) };
-            Answer { frame: self.error(&error, shared), after, committed: None }
+            let frame = self.error(&error, shared);
+            Answer { frame, after: self.seen, committed: None }
         });
         if was_admitted && !self.state.writes() {
             shared.leave_admission(self.connection.session);
@@ -129,36 +147,62 @@ impl Job {
             Work::Write(run) => self.write_alone(&run, shared),
             Work::Fetch { cursor, rows } => self.fetch(cursor, rows, shared),
             Work::Begin => self.begin(shared),
-            Work::Commit => self.commit(shared),
+            Work::Commit(under_way) => self.commit(under_way, shared),
+            Work::CommitStatus(token) => self.commit_status(&token, shared),
             Work::Rollback => Ok(self.rollback(shared)),
             Work::Import(work) => {
                 let commits = work.writes();
-                let (frame, after) = work.run(self.msgid, shared)?;
+                let done = work.run(self.msgid, self.connection.session, &self.interrupt, shared);
+                let (frame, after) = done.map_err(|failure| {
+                    self.seen = shared.db.store().applied_lsn();
+                    self.explain(failure, shared)
+                })?;
                 Ok(Answer { frame, after, committed: commits.then_some(after) })
             }
         }
     }
 
     fn begin(&mut self, shared: &Shared) -> Result<Answer> {
-        let transaction = shared.db.begin().map_err(|error| errors::of_graph(&error))?;
+        let transaction = shared.begin(self.connection.session, &self.interrupt)?;
         self.state.begin_write(transaction, shared.next_transaction());
         Ok(Answer::now(self.reply(&Empty {}, shared)))
     }
 
-    fn commit(&mut self, shared: &Shared) -> Result<Answer> {
+    fn commit(&mut self, under_way: Option<UnderWay>, shared: &Shared) -> Result<Answer> {
         let Some(Open::Write(transaction)) = self.state.transaction.take() else {
             return Err(WireError::new(ErrorCode::NoTransaction, "no transaction is open"));
         };
         self.state.info = None;
         self.state.close_transaction_cursors();
         let is_unchanged = transaction.is_unchanged();
-        let committed = transaction.commit().map_err(|error| {
+        let committed = match &under_way {
+            Some(under_way) => transaction.commit_with_token(under_way.token.as_bytes()),
+            None => transaction.commit(),
+        };
+        let committed = committed.map_err(|error| {
             shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-            errors::of_graph(&error)
+            self.seen = shared.db.store().applied_lsn();
+            self.explain(error.into(), shared)
         })?;
-        let lsn = if is_unchanged { 0 } else { committed.lsn.0 };
+        let lsn = if is_unchanged && under_way.is_none() { 0 } else { committed.lsn.0 };
         let frame = self.reply(&CommitReply { lsn }, shared);
         Ok(Answer { frame, after: committed.lsn, committed: Some(committed.lsn) })
+    }
+
+    /// A commit that is found is told once it is durable.
+    fn commit_status(&self, token: &Token, shared: &Shared) -> Result<Answer> {
+        if !shared.tokens.wait_for(token, COMMIT_WAIT_MAX) {
+            let message = "a commit with this token is under way; ask again";
+            return Err(WireError::new(ErrorCode::Busy, message));
+        }
+        let found = shared.db.commit_status_applied(token.as_bytes());
+        let found = found.map_err(|error| errors::of_graph(&error))?;
+        let (state, lsn) = match found {
+            Some(lsn) => (CommitState::Committed, Some(lsn.0)),
+            None => (CommitState::NotFound, None),
+        };
+        let frame = self.reply(&CommitStatusReply { state, lsn }, shared);
+        Ok(Answer { frame, after: found.unwrap_or(Lsn(0)), committed: found })
     }
 
     fn rollback(&mut self, shared: &Shared) -> Answer {
@@ -171,9 +215,8 @@ impl Job {
 
     /// A statement of the write transaction failed: it is rolled back, and the client has to end it.
     fn fail_if_writing(&mut self, shared: &Shared) {
-        if !self.state.writes() {
-            return;
-        }
+        let Some(Open::Write(transaction)) = &self.state.transaction else { return };
+        self.seen = self.seen.max(transaction.seen_lsn());
         self.state.close_transaction_cursors();
         shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
         let message =

@@ -6,7 +6,8 @@
 //! | `daemon`, `ownership`, `listen`, `ready` | a life from start to end: whose database it is, where it listens |
 //! | `reactor`, `crew` | what accepts, reads, answers what is cheap and keeps the time, and the threads that take turns at it |
 //! | `job`, `import`, `rows`, `workers`, `admission` | what workers do, and how many may write at a time |
-//! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers` | what they hand to each other |
+//! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers`, `tokens` | what they hand to each other |
+//! | `monitor`, `lock_words`, `statement_text` | what is told to whoever watches |
 //! | `plans`, `convert`, `encode`, `errors` | between the wire's types and the engine's |
 #![warn(missing_docs)]
 
@@ -24,6 +25,8 @@ mod import;
 mod interrupt;
 mod job;
 mod listen;
+mod lock_words;
+mod monitor;
 mod outbox;
 mod ownership;
 mod plans;
@@ -33,5 +36,7 @@ mod resting;
 mod rows;
 mod shared;
 mod state;
+mod statement_text;
 mod timers;
+mod tokens;
 mod workers;

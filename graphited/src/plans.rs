@@ -11,7 +11,7 @@ use graphite_protocol::{Decoder, ErrorCode, Pairs, Plan, Value, Wire, WireError}
 use graphite_query as query;
 use rustc_hash::FxHasher;
 
-use crate::{convert, errors};
+use crate::{convert, errors, statement_text};
 
 /// Longest plan, in bytes on the wire, that is kept ready.
 const KEPT_BYTES_MAX: usize = 16 << 10;
@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub plan: Arc<query::Prepared>,
     /// Names of the answer's columns.
     pub columns: Vec<String>,
+    /// The plan in a line, for whoever watches.
+    pub text: Arc<str>,
     /// Whether it changes the graph.
     pub writes: bool,
     /// About how many bytes of memory it takes.
@@ -51,10 +53,11 @@ impl Prepared {
         let (plan, entities) = convert::plan(plan)?;
         let plan = query::Prepared::new(plan).map_err(|error| errors::of_query(&error))?;
         let columns = plan.columns().iter().map(|(name, _)| name.clone()).collect();
-        let writes = plan.is_write();
+        let (text, writes) = (statement_text::of_plan(plan.plan()).into(), plan.is_write());
         Ok(Prepared {
             plan: Arc::new(plan),
             columns,
+            text,
             writes,
             memory_bytes,
             entities,
@@ -86,15 +89,6 @@ impl Prepared {
         if misses != before {
             self.misses.store(misses, Ordering::Relaxed);
         }
-    }
-
-    /// The plan in a line, for whoever watches.
-    pub(crate) fn describe(&self) -> String {
-        let pipelines = self.plan.plan().pipelines.iter().map(|steps| {
-            let ops: Vec<&str> = steps.iter().map(query::Step::op).collect();
-            ops.join(" | ")
-        });
-        pipelines.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -268,7 +262,7 @@ mod tests {
         let first = decode(&mut cache, &encode(&run("A"))).unwrap();
         assert_eq!((first.fetch, first.timeout_ms), (Some(3), None));
         assert_eq!(first.prepared.columns, ["node"]);
-        assert_eq!(first.prepared.describe(), "nodes");
+        assert_eq!(&*first.prepared.text, "nodes :A");
         let again = decode(&mut cache, &encode(&run("A"))).unwrap();
         assert!(Arc::ptr_eq(&first.prepared, &again.prepared));
         // The one that was used longest ago goes.

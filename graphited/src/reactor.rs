@@ -478,6 +478,7 @@ mod tests {
     use crate::job::Work;
     use crate::state::SessionState;
     use graphite_graph::GraphDb;
+    use graphite_store::Lsn;
     use graphite_store::StoreOptions;
     use graphite_store::clock::RealClock;
     use graphite_store::disk::RealDisk;
@@ -519,7 +520,8 @@ mod tests {
         let session = &reactor.sessions[&FIRST_SESSION];
         let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
         let (state, work) = (SessionState::default(), Work::Rollback);
-        reactor.core.own_job = Some(Box::new(Job { connection, interrupt, state, msgid: 1, work }));
+        reactor.core.own_job =
+            Some(Box::new(Job { connection, interrupt, state, msgid: 1, work, seen: Lsn(0) }));
         reactor.look_at_ready();
         assert_eq!(reactor.core.ready.len(), 3);
         assert!(matches!(reactor.run(), Ok(Left::ForJob(_))));

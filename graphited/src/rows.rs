@@ -12,6 +12,7 @@ use graphite_protocol::messages::Summary;
 use graphite_protocol::{Encoder, FetchWriter, RowsWriter, WireError};
 use graphite_query as query;
 use graphite_query::{Batch, Budget, Cursor, Progress};
+use graphite_store::locks::LockError;
 
 use crate::plans::Prepared;
 use crate::{encode, errors};
@@ -26,6 +27,8 @@ const BATCH_ROWS_MAX: usize = 1024;
 pub(crate) enum Failure {
     /// A page is not in memory, or it takes too long, on a thread that must not wait.
     NotHere,
+    /// A lock was not got: the transaction has failed as a whole.
+    Lock(LockError),
     /// What the client is told.
     Error(WireError),
 }
@@ -38,11 +41,23 @@ impl From<WireError> for Failure {
 
 impl From<query::Error> for Failure {
     fn from(error: query::Error) -> Failure {
-        use graphite_graph::Error::Store;
+        use graphite_graph::Error::{Lock, Store};
         match &error {
             query::Error::StepLimit { .. } => Failure::NotHere,
-            _ if matches!(error.graph(), Some(Store(graphite_store::Error::NotCached))) => Failure::NotHere,
-            _ => Failure::Error(errors::of_query(&error)),
+            _ => match error.graph() {
+                Some(Store(graphite_store::Error::NotCached)) => Failure::NotHere,
+                Some(Lock(lock)) => Failure::Lock(lock.clone()),
+                _ => Failure::Error(errors::of_query(&error)),
+            },
+        }
+    }
+}
+
+impl From<graphite_graph::Error> for Failure {
+    fn from(error: graphite_graph::Error) -> Failure {
+        match error {
+            graphite_graph::Error::Lock(lock) => Failure::Lock(lock),
+            error => Failure::Error(errors::of_graph(&error)),
         }
     }
 }

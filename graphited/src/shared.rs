@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use graphite_graph::GraphDb;
+use graphite_graph::{GraphDb, Transaction};
 use graphite_protocol::{ErrorCode, WireError};
 use graphite_query::Budget;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::errors;
 use crate::events::Events;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
 use crate::resting::Room;
 use crate::rows::Limits;
+use crate::tokens::TokensUnderWay;
 use crate::workers::Pool;
 
 /// Threads for writes beside one for each transaction that may write: one that has ended a transaction may still lead a
@@ -54,6 +56,8 @@ pub(crate) struct Shared {
     pub events: Events,
     /// Who may write, and who waits to.
     pub admission: Admission<Box<Job>>,
+    /// Commits whose outcome may be asked for before it is there.
+    pub tokens: Arc<TokensUnderWay>,
     /// Memory for cursors that rest.
     pub cursor_room: Arc<Room>,
     /// Threads for reads.
@@ -83,6 +87,7 @@ impl Shared {
             db,
             events,
             admission: Admission::new(writers),
+            tokens: Arc::default(),
             reads: Pool::new("read", readers),
             writes: Pool::lingering("write", writers.saturating_add(WRITE_WORKERS_SPARE)),
             admin: Pool::fleeting("admin", ADMIN_WORKERS_MAX),
@@ -144,6 +149,23 @@ impl Shared {
             Some(job) => self.start(job),
             None => self.writes.release(),
         }
+    }
+
+    /// Begins a write transaction of a session that is admitted. Its waits for locks end with the interrupt, and in time.
+    ///
+    /// # Errors
+    /// Of the graph.
+    pub(crate) fn begin(&self, session: u64, interrupt: &Interrupt) -> Result<Transaction, WireError> {
+        let mut transaction = self.db.begin_tagged(session).map_err(|error| errors::of_graph(&error))?;
+        transaction.set_lock_timeout(self.lock_timeout());
+        interrupt.tie(transaction.lock_owner_canceller());
+        Ok(transaction)
+    }
+
+    /// The longest wait for a lock.
+    pub(crate) fn lock_timeout(&self) -> Option<Duration> {
+        let ms = self.config.lock_timeout_ms;
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 
     /// The limits of an answer.

@@ -111,10 +111,14 @@ fn an_answer_that_does_not_fit_leaves_no_cursor() {
     daemon.stop();
 }
 
-/// Whoever has the writer's turn and reads nothing gives it up when killed, however much waits to be read.
+/// A client may take its time to read; one may write at a time, and who waits for that does so for long.
+const NO_HURRY: [&str; 6] =
+    ["--client-stall-timeout-ms", "0", "--lock-timeout-ms", "30000", ALONE[0], ALONE[1]];
+
+/// Whoever may write and reads nothing gives its place up when killed, however much waits to be read.
 #[test]
-fn a_killed_writer_that_does_not_read_gives_its_turn_up() {
-    let daemon = Daemon::start(&["--client-stall-timeout-ms", "0", "--lock-timeout-ms", "5000"]);
+fn a_killed_writer_that_does_not_read_gives_its_place_up() {
+    let daemon = Daemon::start(&NO_HURRY);
     let (mut deaf, mut admin) = (daemon.stranger(), daemon.client());
     let session = deaf.hello().session;
     let properties = [("text", text(1 << 20))].into_iter().collect();
@@ -140,8 +144,8 @@ fn a_killed_writer_that_does_not_read_gives_its_turn_up() {
 }
 
 #[test]
-fn a_writer_that_asks_for_nothing_more_and_does_not_read_gives_its_turn_up() {
-    let daemon = Daemon::start(&["--client-stall-timeout-ms", "0", "--lock-timeout-ms", "5000"]);
+fn a_writer_that_asks_for_nothing_more_and_does_not_read_gives_its_place_up() {
+    let daemon = Daemon::start(&NO_HURRY);
     let mut other = daemon.client();
     let properties = [("text", text(1 << 20))].into_iter().collect();
     let made = other.run(Plan::of([Step::CreateNode { labels: vec![], properties }, Step::Ids {}])).unwrap();
@@ -181,7 +185,7 @@ fn until_closed(client: &mut Client) -> Vec<(u32, Option<ErrorCode>)> {
 
 #[test]
 fn errors_of_malformed_requests_keep_their_place() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start(&ALONE);
     let (mut holder, mut client) = (daemon.client(), daemon.client());
     holder.begin(Mode::Write);
     let write = client.send(&run(create(1)));
@@ -207,7 +211,8 @@ fn errors_of_malformed_requests_keep_their_place() {
 
 #[test]
 fn the_end_of_a_broken_stream_comes_after_what_was_asked_before() {
-    let daemon = Daemon::start(&["--frame-bytes-max", "65536", "--result-bytes-max", "1024"]);
+    let daemon =
+        Daemon::start(&["--frame-bytes-max", "65536", "--result-bytes-max", "1024", ALONE[0], ALONE[1]]);
     for (header, expected) in [(0, ErrorCode::BadRequest), (1 << 20, ErrorCode::TooLarge)] {
         let (mut holder, mut client) = (daemon.client(), daemon.client());
         holder.begin(Mode::Write);

@@ -126,7 +126,7 @@ fn long_paths_work() {
 
 #[test]
 fn asked_to_leave_it_ends_what_runs_and_rolls_back_what_is_open() {
-    let mut daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&ALONE);
     let mut open = daemon.client();
     open.create(1).unwrap();
     open.begin(Mode::Write);
@@ -134,7 +134,7 @@ fn asked_to_leave_it_ends_what_runs_and_rolls_back_what_is_open() {
     let mut waiter = daemon.client();
     let waiting = waiter.send(&run(create(3)));
     let mut idle = daemon.client();
-    until(|| idle.call(&graphite_protocol::messages::Locks {}).unwrap().locks.len() == 2);
+    until(|| idle.waiting() == 1);
     daemon.signal("TERM");
     assert_eq!(code(waiter.answer::<Run>(waiting)), ErrorCode::ShuttingDown);
     assert!(idle.is_closed().is_empty());

@@ -11,8 +11,8 @@ use std::net::Shutdown;
 use common::door::{Behind, Failing};
 use common::*;
 use graphite_protocol::messages::{
-    Cancel, Checkpoint, Commit, Empty, ImportBegin, ImportNodes, Kill, Mode, NodeBatch, Ping, Run,
-    Session as Row, SessionState, Sessions, Status,
+    Cancel, Checkpoint, Commit, CommitState, CommitStatus, Empty, ImportBegin, ImportNodes, Kill, Mode,
+    NodeBatch, Ping, Request, Run, Session as Row, SessionState, Sessions, Status,
 };
 use graphite_protocol::{ErrorCode, Operand, Packed, Plan, Step, Token};
 use graphited::config::Config;
@@ -54,10 +54,10 @@ fn set(id: u64, n: i64) -> Run {
 }
 
 /// A read that waited for its session's own commit was cancelled; that the commit becomes visible later concerns
-/// nobody any more, least of all the request that waits for its turn by then.
+/// nobody any more, least of all the request that waits to be admitted by then.
 #[test]
 fn a_commit_that_becomes_visible_leaves_later_requests_alone() {
-    let daemon = start(|_| {});
+    let daemon = start(|config| config.write_transactions_max = 1);
     let (mut client, id) = hello(&daemon);
     let (mut holder, mut observer) = (daemon.client(), daemon.client());
     hold(&daemon, true);
@@ -198,6 +198,93 @@ fn an_error_that_rests_on_a_parked_batch_is_parked_too() {
     assert_eq!(code(client.answer::<ImportNodes>(batch)), ErrorCode::CommitUnknown);
     assert_eq!(code(other.answer::<ImportBegin>(begun)), ErrorCode::ReadOnly);
     assert_eq!(code(other.answer::<Commit>(next)), ErrorCode::NoTransaction);
+}
+
+/// A request of a client that is not answered, though the daemon has executed it: a ping sent after it is.
+fn is_held_back<R: Request>(client: &mut Client, request: &R) -> u32 {
+    let msgid = client.send(request);
+    let ping = client.send(&Ping {});
+    client.answer::<Ping>(ping).unwrap();
+    msgid
+}
+
+fn reads(id: u64) -> Run {
+    let keys = vec!["n".to_owned()];
+    run(Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Properties { keys }]))
+}
+
+/// Locks go before the sync, so a write transaction sees what may still be lost; its client does not.
+#[test]
+fn what_a_write_transaction_saw_of_a_parked_commit_is_parked_too() {
+    let daemon = start(|_| {});
+    let (mut client, mut observer) = (daemon.client(), daemon.client());
+    let id = client.create(1).unwrap();
+    let (mut other, session) = hello(&daemon);
+    other.begin(Mode::Write);
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let written = client.send(&set(id, 2));
+    until(|| observer.status().commits > before);
+    let read = is_held_back(&mut other, &reads(id));
+    until(|| row(&mut observer, session).state == SessionState::Committing);
+    // Nothing is changed by it, so it commits nothing; yet it says that what was read is so.
+    let committed = other.send(&Commit::default());
+    until(|| row(&mut observer, session).transaction.is_none());
+    assert_eq!(row(&mut observer, session).requests, 2);
+    hold(&daemon, false);
+    client.answer::<Run>(written).unwrap();
+    assert_eq!(int(&other.answer::<Run>(read).unwrap().rows[0][0]), 2);
+    assert_eq!(other.answer::<Commit>(committed).unwrap().lsn, 0);
+}
+
+/// An error may tell as much as an answer does: here that a node was deleted, which then was not.
+#[test]
+fn an_error_that_rests_on_a_parked_commit_is_parked_too() {
+    let daemon = start(|_| {});
+    let (mut client, mut other, mut observer) = (daemon.client(), daemon.client(), daemon.client());
+    let id = client.create(1).unwrap();
+    other.begin(Mode::Write);
+    hold(&daemon, true);
+    let before = observer.status().commits;
+    let delete = [Step::Node { ids: vec![id.into()], required: true }, Step::Delete { detach: false }];
+    let deleted = client.send(&run(Plan::of(delete)));
+    until(|| observer.status().commits > before);
+    let refused = is_held_back(&mut other, &set(id, 3));
+    daemon.door.order(|orders| orders.failing = Some(Failing::LogSync));
+    hold(&daemon, false);
+    assert_eq!(code(client.answer::<Run>(deleted)), ErrorCode::CommitUnknown);
+    assert_eq!(code(other.answer::<Run>(refused)), ErrorCode::ReadOnly);
+    assert_eq!(int(&observer.call(&reads(id)).unwrap().rows[0][0]), 1);
+}
+
+/// Whoever asks for a commit whose sync is under way is told when that has ended, and how.
+#[test]
+fn the_outcome_of_a_parked_commit_is_told_when_it_is_known() {
+    let daemon = start(|_| {});
+    for fails in [false, true] {
+        let (mut client, mut other, mut observer) = (daemon.client(), daemon.client(), daemon.client());
+        let token = Token::new(format!("commit {fails}")).unwrap();
+        client.begin(Mode::Write);
+        client.create(1).unwrap();
+        hold(&daemon, true);
+        let before = observer.status().commits;
+        let committed = client.send(&Commit { token: Some(token.clone()) });
+        until(|| observer.status().commits > before);
+        let asked = is_held_back(&mut other, &CommitStatus { token: token.clone() });
+        if fails {
+            daemon.door.order(|orders| orders.failing = Some(Failing::LogSync));
+        }
+        hold(&daemon, false);
+        if fails {
+            assert_eq!(code(client.answer::<Commit>(committed)), ErrorCode::CommitUnknown);
+            assert_eq!(code(other.answer::<CommitStatus>(asked)), ErrorCode::CommitUnknown);
+        } else {
+            let lsn = client.answer::<Commit>(committed).unwrap().lsn;
+            let found = other.answer::<CommitStatus>(asked).unwrap();
+            assert_eq!(found.state, CommitState::Committed);
+            assert!(found.lsn.unwrap() >= lsn);
+        }
+    }
 }
 
 /// A checkpoint waits for the commit whose sync is held, so all that are taken on are under way.

@@ -81,6 +81,8 @@ error_codes! {
     TransactionFailed = "transaction-failed",
     /// `commit` or `rollback` without an open transaction.
     NoTransaction = "no-transaction",
+    /// The session is in another transaction by now, or in none, so the transaction that is meant was not touched.
+    TransactionNotFound = "transaction-not-found",
     /// `begin` while a transaction is open.
     TransactionOpen = "transaction-open",
     /// A change within a transaction that was begun for reading.

@@ -26,6 +26,7 @@ mod decode_error;
 mod encode;
 mod error;
 pub mod frame;
+mod harmless;
 pub mod message;
 pub mod messages;
 mod plan;
@@ -44,6 +45,7 @@ pub use decode_error::{DecodeError, DecodeErrorKind, Refusal};
 pub use encode::{Encoder, ExtMark, ListMark};
 pub use error::{ErrorCode, WireError};
 pub use frame::{FrameError, FrameReader};
+pub use harmless::{harmless, is_harmless};
 pub use plan::{
     Comparison, Direction, EntityRef, Expansion, NewEdge, NewNode, Operand, OrderBy, PLAN_VERSION, Pipeline,
     Plan, Properties, Step,

@@ -172,7 +172,12 @@ impl GraphDb {
 
     /// Begins an import, or goes on with one.
     pub fn import(&self) -> Importer {
-        Importer::new(self.clone(), self.lock_owner(0))
+        self.import_tagged(0)
+    }
+
+    /// As [`GraphDb::import`]. The lock manager's pictures call it by `tag`.
+    pub fn import_tagged(&self, tag: u64) -> Importer {
+        Importer::new(self.clone(), self.lock_owner(tag))
     }
 
     /// Who has locked what, and who waits for whom.
@@ -190,6 +195,17 @@ impl GraphDb {
     /// Commits that were applied, and the groups that they were written as.
     pub fn commit_counts(&self) -> CommitCounts {
         self.inner.commits.counts()
+    }
+
+    /// Whether the commit of this token is applied: then an LSN that it is at or below. Whoever is told waits until that
+    /// is visible. `None` as of [`GraphDb::commit_status`].
+    ///
+    /// # Errors
+    /// As [`GraphDb::commit_status`].
+    pub fn commit_status_applied(&self, token: &[u8]) -> Result<Option<Lsn>> {
+        tokens::check_token(token)?;
+        let pin = self.inner.store.pin();
+        Ok(tokens::is_known(&pin, token)?.then(|| pin.lsn()))
     }
 
     /// Whether the commit of this token happened and is durable: then an LSN that it is at or below, all of which is

@@ -1,12 +1,15 @@
 //! Statements on a worker: reading, changing, fetching more rows.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use graphite_graph::{Snapshot, Transaction};
 use graphite_protocol::messages::Summary;
 use graphite_protocol::{ErrorCode, WireError};
 use graphite_query::{Budget, Params, run_write};
+use graphite_store::locks::LockError;
 
 use super::{Answer, Job, Result, no_cursor};
 use crate::errors;
@@ -15,12 +18,20 @@ use crate::rows::{Failure, Limits, Rows};
 use crate::shared::Shared;
 use crate::state::{HeldSnapshot, Open, Source};
 
+/// How often a statement that is a transaction of its own is tried, if each time it is the victim of a deadlock.
+const DEADLOCK_TRIES_MAX: u32 = 10;
+/// The longest pause before the second try; each further one is up to twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(1);
+/// The longest pause before any try.
+const PAUSE_MAX: Duration = Duration::from_millis(64);
+
 impl Job {
     pub(super) fn read(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
         shared.counters.statements.fetch_add(1, Ordering::Relaxed);
         let limits = shared.limits(run.fetch);
         if let Some(Open::Write(transaction)) = &mut self.state.transaction {
             transaction.begin_statement().map_err(|error| errors::of_graph(&error))?;
+            transaction.set_statement(run.prepared.text.clone());
             let mut rows = Rows::open(&run.prepared, &run.params)?;
             let id = self.state.last_cursor + 1;
             let (view, budget) = (&**transaction, shared.budget(&self.interrupt));
@@ -28,7 +39,7 @@ impl Job {
             let result =
                 rows.write_run(view, &mut frame, self.msgid, id, &run.prepared, None, limits, &budget);
             return match self.settle(result, rows, Source::Transaction, &run.prepared, shared) {
-                Ok(()) => Ok(self.seen_applied(frame, shared)),
+                Ok(()) => Ok(self.as_seen(frame)),
                 Err(error) => {
                     self.fail_if_writing(shared);
                     Err(error)
@@ -72,25 +83,31 @@ impl Job {
                 self.state.keep(rows, source, prepared.clone(), share);
                 Ok(())
             }
-            Err(failure) => Err(self.explain(failure)),
+            Err(failure) => Err(self.explain(failure, shared)),
         }
     }
 
     /// The client's error; an interrupted statement gets the reason.
-    fn explain(&self, failure: Failure) -> WireError {
-        match (failure, self.interrupt.reason()) {
-            (Failure::Error(error), Some(reason)) if error.code == ErrorCode::Cancelled => reason.error(),
-            (Failure::Error(error), _) => error,
-            (Failure::NotHere, _) => WireError::new(ErrorCode::Internal, "a worker was told not to wait"),
+    pub(super) fn explain(&self, failure: Failure, shared: &Shared) -> WireError {
+        let error = match failure {
+            Failure::Error(error) => error,
+            Failure::Lock(error) => errors::of_lock(&error, self.connection.session, &shared.db),
+            Failure::NotHere => WireError::new(ErrorCode::Internal, "a worker was told not to wait"),
+        };
+        match self.interrupt.reason() {
+            Some(reason) if error.code == ErrorCode::Cancelled => reason.error(),
+            _ => error,
         }
     }
 
-    /// An answer that rests on whatever is applied by now.
-    fn seen_applied(&self, frame: Vec<u8>, shared: &Shared) -> Answer {
+    /// An answer that rests on what the write transaction saw.
+    fn as_seen(&self, frame: Vec<u8>) -> Answer {
+        let mut after = self.seen;
         if let Some(Open::Write(transaction)) = &self.state.transaction {
             transaction.rest();
+            after = after.max(transaction.seen_lsn());
         }
-        Answer { frame, after: shared.db.store().applied_lsn(), committed: None }
+        Answer { frame, after, committed: None }
     }
 
     /// Runs a plan in a transaction and writes its answer.
@@ -100,6 +117,7 @@ impl Job {
         run: &DecodedRun,
         shared: &Shared,
     ) -> std::result::Result<(Vec<u8>, Option<Rows>), Failure> {
+        transaction.set_statement(run.prepared.text.clone());
         let limits = shared.limits(run.fetch);
         let budget = shared.budget(&self.interrupt);
         let params: &Params = &run.params;
@@ -130,13 +148,13 @@ impl Job {
         self.state.transaction = Some(Open::Write(transaction));
         let (more, result) = match result {
             Ok((frame, Some(rows))) => (Ok(true), Some((frame, rows))),
-            Ok((frame, None)) => return Ok(self.seen_applied(frame, shared)),
+            Ok((frame, None)) => return Ok(self.as_seen(frame)),
             Err(failure) => (Err(failure), None),
         };
         let (frame, rows) =
             result.unwrap_or_else(|| (Vec::new(), Rows::of(graphite_query::Batch::default())));
         match self.settle(more, rows, Source::Complete, &run.prepared, shared) {
-            Ok(()) => Ok(self.seen_applied(frame, shared)),
+            Ok(()) => Ok(self.as_seen(frame)),
             // A plan that makes no sense was not begun.
             Err(error) if error.code == ErrorCode::BadRequest => Err(error),
             Err(error) => {
@@ -146,34 +164,48 @@ impl Job {
         }
     }
 
-    /// A statement that is a transaction of its own.
+    /// A statement that is a transaction of its own. As the victim of a deadlock it is run again: nobody was told
+    /// anything of it, and others wait for its locks no more.
     pub(super) fn write_alone(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
         shared.counters.statements.fetch_add(1, Ordering::Relaxed);
-        let mut transaction = shared.db.begin().map_err(|error| errors::of_graph(&error))?;
-        let result = self.statement(&mut transaction, run, shared);
-        let (frame, rows) = match result {
-            Ok(done) => done,
-            Err(failure) => {
-                shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-                return Err(self.explain(failure));
+        let mut pause = PAUSE_FIRST;
+        for tries_left in (0..DEADLOCK_TRIES_MAX).rev() {
+            let failure = match self.try_alone(run, shared) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
+            let is_victim = matches!(failure, Failure::Lock(LockError::Deadlock(_)));
+            if !is_victim || tries_left == 0 {
+                return Err(self.explain(failure, shared));
             }
-        };
+            // Those who met in the deadlock do not meet again in step.
+            self.interrupt.pause(pause.mul_f64(random()));
+            pause = (pause * 2).min(PAUSE_MAX);
+            if let Some(reason) = self.interrupt.reason() {
+                return Err(reason.error());
+            }
+        }
+        Err(WireError::new(ErrorCode::Internal, "a statement was tried not even once"))
+    }
+
+    fn try_alone(&mut self, run: &DecodedRun, shared: &Shared) -> std::result::Result<Answer, Failure> {
+        let mut transaction = shared.begin(self.connection.session, &self.interrupt)?;
+        let result = self.statement(&mut transaction, run, shared);
+        self.seen = self.seen.max(transaction.seen_lsn());
+        let (frame, rows) = result?;
         let rest = match rows {
             Some(rows) => {
-                let share = self.state.room_for(&rows, &run.prepared, shared).inspect_err(|_| {
-                    shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-                })?;
+                let share = self.state.room_for(&rows, &run.prepared, shared)?;
                 Some((rows, share))
             }
             None => None,
         };
         if let Some(reason) = self.interrupt.reason() {
-            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-            return Err(reason.error());
+            return Err(reason.error().into());
         }
-        let committed = transaction.commit().map_err(|error| {
-            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-            errors::of_graph(&error)
+        let committed = transaction.commit().inspect_err(|_| {
+            self.seen = shared.db.store().applied_lsn();
         })?;
         if let Some((rows, share)) = rest {
             self.state.keep(rows, Source::Complete, run.prepared.clone(), share);
@@ -211,14 +243,10 @@ impl Job {
                     self.state.cursors.insert(id, cursor);
                 }
                 // A page of rows from a write transaction may rest on what is not durable.
-                if self.state.writes() {
-                    Ok(self.seen_applied(frame, shared))
-                } else {
-                    Ok(Answer::now(frame))
-                }
+                if self.state.writes() { Ok(self.as_seen(frame)) } else { Ok(Answer::now(frame)) }
             }
             Err(failure) => {
-                let error = self.explain(failure);
+                let error = self.explain(failure, shared);
                 if in_transaction {
                     self.fail_if_writing(shared);
                 }
@@ -226,6 +254,12 @@ impl Job {
             }
         }
     }
+}
+
+/// A number from 0 to 1.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish();
+    bits as f64 / u64::MAX as f64
 }
 
 /// A view that a cursor can be read from: it lets the three kinds meet without three copies of a call.

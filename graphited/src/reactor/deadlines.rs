@@ -55,7 +55,7 @@ impl Core {
     pub(super) fn stop_statement(&mut self, session: &mut Session, reason: Reason) -> bool {
         match &session.doing {
             Doing::Nothing => false,
-            Doing::Working { interruptible } => {
+            Doing::Working { interruptible, .. } => {
                 session.interrupt.raise(reason);
                 *interruptible
             }

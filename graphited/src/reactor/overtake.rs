@@ -12,19 +12,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use graphite_protocol::message::{Body, write_error, write_response};
 use graphite_protocol::messages::{
     Call, Cancel, CancelReply, Check, CheckReply, Checkpoint, CheckpointReply, Durability as WireDurability,
-    Empty, Kill, KillReply, Lock, LockMode, Locks, LocksReply, Ping, Problem, Request, Sessions,
-    SessionsReply, Status, StatusReply,
+    Empty, Kill, KillReply, Locks, Ping, Problem, Request, Sessions, SessionsReply, Status, StatusReply,
 };
 use graphite_protocol::{ErrorCode, Wire, WireError};
 use nix::unistd::{Uid, User};
 
-use super::session::{ADMISSION, Session};
+use super::session::Session;
 use super::{Core, Reactor};
 use crate::config::Durability;
 use crate::connection::Connection;
 use crate::errors;
 use crate::events::Event;
 use crate::interrupt::Reason;
+use crate::lock_words::LockWords;
+use crate::monitor;
 use crate::shared::Shared;
 
 /// Requests that overtake and that a session may have under way at a time.
@@ -140,10 +141,7 @@ impl Reactor {
                 Asked::Cancel(cancel) => self.cancel(session, msgid, cancel),
                 Asked::Kill(kill) => self.kill(session, msgid, kill),
                 Asked::Sessions => self.list(session, msgid),
-                Asked::Locks => {
-                    let reply = self.locks();
-                    self.answer(session, msgid, Ok(reply));
-                }
+                Asked::Locks => self.locks(session, msgid),
                 Asked::Status => self.status(session, msgid),
             }
         }
@@ -171,24 +169,20 @@ impl Reactor {
     }
 
     fn kill(&mut self, asker: u64, msgid: u32, kill: Kill) {
-        let reply = match self.other(asker, kill.session) {
-            Err(error) if error.code == ErrorCode::SessionNotFound => Ok(KillReply { killed: false }),
-            Err(error) => Err(error),
-            Ok(target) => {
-                let Some(session) = self.sessions.get_mut(&target) else { return };
-                let killed = session.transaction.map(|info| info.id) == kill.transaction;
-                if killed {
-                    tracing::warn!(sid = target, by = asker, "session killed");
-                    self.core.stop_statement(session, Reason::Killed);
-                    session.closing = true;
-                    session.connection.is_over().store(true, Ordering::Release);
-                    session.waiting.clear();
-                    session.waiting_bytes = 0;
-                    self.core.schedule(session);
-                }
-                Ok(KillReply { killed })
+        let reply = self.other(asker, kill.session).and_then(|target| {
+            let Some(session) = self.sessions.get_mut(&target) else { return Err(no_session(target)) };
+            if session.transaction.map(|info| info.id) != kill.transaction {
+                return Err(other_transaction(session, kill.transaction));
             }
-        };
+            tracing::warn!(sid = target, by = asker, "session killed");
+            self.core.stop_statement(session, Reason::Killed);
+            session.closing = true;
+            session.connection.is_over().store(true, Ordering::Release);
+            session.waiting.clear();
+            session.waiting_bytes = 0;
+            self.core.schedule(session);
+            Ok(KillReply { killed: true })
+        });
         self.answer(asker, msgid, reply);
     }
 
@@ -197,7 +191,7 @@ impl Reactor {
     fn other(&self, asker: u64, target: u64) -> Result<u64, WireError> {
         let asked_by = self.sessions.get(&asker).map(|session| session.peer.uid);
         let Some(session) = self.sessions.get(&target).filter(|session| !session.gone) else {
-            return Err(WireError::new(ErrorCode::SessionNotFound, format!("there is no session {target}")));
+            return Err(no_session(target));
         };
         if asked_by.is_some_and(|uid| uid == session.peer.uid || uid == Uid::effective().as_raw()) {
             return Ok(target);
@@ -216,8 +210,9 @@ impl Reactor {
         let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
         let mut sessions: Vec<_> = known.map(|session| session.row(now, &writers)).collect();
         sessions.sort_unstable_by_key(|row| row.session);
-        // Names of users may come over the network.
-        self.core.on_its_own(&connection, msgid, move |_| {
+        // Names of users may come over the network, and those of locks from the disk.
+        self.core.on_its_own(&connection, msgid, move |shared| {
+            monitor::add_locks(&mut sessions, &shared.db.locks().picture(), &mut LockWords::new(&shared.db));
             for row in &mut sessions {
                 row.user = User::from_uid(Uid::from_raw(row.uid)).ok().flatten().map(|user| user.name);
             }
@@ -225,21 +220,16 @@ impl Reactor {
         });
     }
 
-    fn locks(&self) -> LocksReply {
-        let (admitted, waiting) = self.core.shared.admission.look();
-        let now = Instant::now();
-        let lock = |id: u64, granted: bool| {
-            let session = self.sessions.get(&id)?;
-            let since = session.transaction.map(|info| info.since);
-            let since = since.or(session.statement.as_ref().map(|(_, since)| *since)).unwrap_or(now);
-            let for_ms = u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX);
-            let transaction = session.transaction.map_or(0, |info| info.id);
-            let name = ADMISSION.to_owned();
-            Some(Lock { name, mode: LockMode::Exclusive, granted, session: id, transaction, for_ms })
+    fn locks(&mut self, asker: u64, msgid: u32) {
+        let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
+            return;
         };
-        let held = admitted.into_iter().filter_map(|id| lock(id, true));
-        let awaited = waiting.into_iter().filter_map(|id| lock(id, false));
-        LocksReply { locks: held.chain(awaited).collect(), deadlocks: Vec::new() }
+        let of = |session: &Session| Some((session.id(), session.transaction?.id));
+        let transactions = self.sessions.values().filter_map(|session| of(session)).collect();
+        self.core.on_its_own(&connection, msgid, move |shared| {
+            let picture = shared.db.locks().picture();
+            Ok(monitor::locks_reply(&picture, &transactions, &mut LockWords::new(&shared.db)))
+        });
     }
 
     fn status(&mut self, asker: u64, msgid: u32) {
@@ -251,6 +241,25 @@ impl Reactor {
         let transactions = known.filter(|session| session.transaction.is_some()).count() as u64;
         self.core.on_its_own(&connection, msgid, move |shared| status(shared, sessions, transactions));
     }
+}
+
+fn no_session(session: u64) -> WireError {
+    let message = format!("there is no session {session}; it may have gone. Nothing was done");
+    WireError::new(ErrorCode::SessionNotFound, message)
+}
+
+/// The caller saw the session in another transaction than it is in.
+fn other_transaction(session: &Session, seen: Option<u64>) -> WireError {
+    let words = |transaction: Option<u64>| {
+        transaction.map_or("no transaction".to_owned(), |number| format!("transaction {number}"))
+    };
+    let message = format!(
+        "session {} is in {} by now, and not in {}; nothing was done",
+        session.id(),
+        words(session.transaction.map(|info| info.id)),
+        words(seen)
+    );
+    WireError::new(ErrorCode::TransactionNotFound, message)
 }
 
 fn answer_overtaking(
@@ -306,7 +315,7 @@ fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusRep
         checkpoints: store.checkpoints,
         commits: store.commits,
         aborts: shared.counters.aborts.load(Ordering::Relaxed),
-        deadlocks: 0,
+        deadlocks: shared.db.locks().counters().deadlocks,
         syncs: store.log_syncs,
         statements: shared.counters.statements.load(Ordering::Relaxed),
     })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use graphite_protocol::message::{Body, Message, request_msgid};
 use graphite_protocol::messages::{
-    Call, Empty, Hello, HelloReply, ImportEdges, ImportNodes, Mode, Request, Run,
+    Call, Commit, Empty, Hello, HelloReply, ImportEdges, ImportNodes, Mode, Request, Run,
 };
 use graphite_protocol::{ErrorCode, PROTOCOL_VERSION, WireError};
 
@@ -21,6 +21,7 @@ use crate::plans::{DecodedRun, PlanCache};
 use crate::rows::{Failure, Rows};
 use crate::state::{HeldSnapshot, Open, Source};
 use crate::timers::Kind;
+use graphite_store::Lsn;
 
 /// Longest params of `run` that are decoded on the reactor, in bytes.
 const QUICK_DECODE_BYTES_MAX: usize = 32 << 10;
@@ -144,15 +145,15 @@ impl Core {
                 }
             }
             Call::Begin(begin) => self.begin(session, msgid, begin)?,
-            // Whoever names a commit will ask for its outcome, and not knowing it is worse than not committing.
-            Call::Commit(commit) if commit.token.is_some() => return Err(unsupported("commit with a token")),
-            Call::Commit(_) => self.end_transaction(session, msgid, true)?,
-            Call::Rollback(_) => self.end_transaction(session, msgid, false)?,
+            Call::Commit(Commit { token }) => self.commit(session, msgid, token)?,
+            Call::Rollback(_) => self.rollback(session, msgid)?,
+            Call::CommitStatus(status) => {
+                self.work(session, msgid, Work::CommitStatus(status.token), None);
+            }
             Call::ImportBegin(begin) => self.import(session, msgid, ImportWork::Begin(begin))?,
             Call::ImportStatus(status) => self.import(session, msgid, ImportWork::Status(status))?,
             Call::ImportEnd(end) => self.import(session, msgid, ImportWork::End(end))?,
             Call::Query(_) => return Err(unsupported("query (Cypher)")),
-            Call::CommitStatus(_) => return Err(unsupported("commit_status")),
             other => return Err(unsupported(other.method())),
         }
         Ok(())
@@ -217,7 +218,8 @@ impl Core {
         match result {
             Ok(()) => Ok(()),
             Err(Failure::Error(error)) => Err(error),
-            Err(Failure::NotHere) => {
+            // Snapshots wait for no lock.
+            Err(Failure::NotHere | Failure::Lock(_)) => {
                 let timeout = run.timeout_ms;
                 self.work(session, msgid, Work::Read(run), timeout);
                 Ok(())
@@ -267,22 +269,25 @@ impl Core {
             return self.reply_error(session, msgid, &state_is_away());
         };
         let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
-        let job = Box::new(Job { connection, interrupt, state, msgid, work });
+        let job = Box::new(Job { connection, interrupt, state, msgid, work, seen: Lsn(0) });
         let id = session.id();
         let now = Instant::now();
-        let interruptible = job.is_interruptible();
+        let doing = Doing::Working {
+            interruptible: job.is_interruptible(),
+            commits: matches!(job.work, Work::Commit(_)),
+        };
         let timeout = timeout_ms.unwrap_or(self.shared.config.statement_timeout_ms);
-        if interruptible && timeout > 0 {
+        if job.is_statement() && timeout > 0 {
             self.timers.set(id, Kind::Statement, after(now, timeout));
         }
         if !job.needs_admission() {
-            session.doing = Doing::Working { interruptible };
+            session.doing = doing;
             self.start(job);
             return;
         }
         match self.shared.admit(id, job) {
             Ok(Some(job)) => {
-                session.doing = Doing::Working { interruptible };
+                session.doing = doing;
                 self.start(job);
             }
             Ok(None) => {

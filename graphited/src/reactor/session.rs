@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use graphite_protocol::messages::{Mode, Session as Row, SessionState as Word};
+use graphite_protocol::messages::{Session as Row, SessionState as Word};
 use graphite_protocol::{FrameReader, WireError};
 use graphite_query::Budget;
 use graphite_store::Lsn;
@@ -27,6 +27,8 @@ pub(super) enum Doing {
     Working {
         /// Whether it can be stopped.
         interruptible: bool,
+        /// Whether it ends the transaction by a commit.
+        commits: bool,
     },
     /// A request waits for its session to be admitted to write, and the state with it.
     AwaitsAdmission,
@@ -169,16 +171,16 @@ impl Session {
 
     fn word(&self) -> Word {
         match self.doing {
+            Doing::Working { commits: true, .. } | Doing::AwaitsOwnCommit(_) => Word::Committing,
             Doing::Working { .. } | Doing::Decoding => Word::Active,
             Doing::AwaitsAdmission => Word::Waiting,
-            Doing::AwaitsOwnCommit(_) => Word::Committing,
             Doing::Nothing if self.connection.outbox.parked() > 0 => Word::Committing,
             Doing::Nothing if self.transaction.is_some() => Word::IdleInTransaction,
             Doing::Nothing => Word::Idle,
         }
     }
 
-    /// The session as `sessions` shows it; `writers` are admitted. Of statements only the steps are shown, never a value.
+    /// The session as `sessions` shows it, but for its locks; `writers` are admitted.
     pub(super) fn row(&self, now: Instant, writers: &[u64]) -> Row {
         let ms = |since: Instant| {
             u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
@@ -198,12 +200,12 @@ impl Session {
             mode: self.transaction.map(|info| info.mode),
             transaction_ms: self.transaction.map(|info| ms(info.since)),
             snapshot_lsn: self.transaction.and_then(|info| info.snapshot_lsn),
-            statement: statement.map(|(prepared, _)| prepared.describe()),
+            statement: statement.map(|(prepared, _)| prepared.text.to_string()),
             statement_ms: statement.map(|(_, since)| ms(*since)),
             waits_for: waits.then(|| ADMISSION.to_owned()),
             wait_ms: statement.filter(|_| waits).map(|(_, since)| ms(*since)),
             blocked_by: if waits { writers.to_vec() } else { Vec::new() },
-            locks: u64::from(self.transaction.is_some_and(|info| info.mode == Mode::Write)),
+            locks: 0,
             requests: self.requests(),
             outbox_bytes: self.connection.outbox.waiting_bytes() as u64,
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use graphite_protocol::messages::{Begin, CommitReply, Empty, Mode};
-use graphite_protocol::{ErrorCode, WireError};
+use graphite_protocol::{ErrorCode, Token, WireError};
 
 use super::Core;
 use super::requests::state_is_away;
@@ -92,7 +92,7 @@ impl Core {
             self.work(session, msgid, Work::Begin, None);
             return Ok(());
         }
-        match self.shared.db.begin() {
+        match self.shared.begin(id, &session.interrupt) {
             Ok(transaction) => {
                 state.begin_write(transaction, self.shared.next_transaction());
                 session.transaction = state.info;
@@ -102,7 +102,7 @@ impl Core {
             }
             Err(error) => {
                 self.shared.leave_admission(id);
-                Err(errors::of_graph(&error))
+                Err(error)
             }
         }
     }
@@ -117,29 +117,47 @@ impl Core {
         }
     }
 
-    /// `commit` or `rollback`.
-    pub(super) fn end_transaction(&mut self, session: &mut Session, msgid: u32, commit: bool) -> Result<()> {
-        let Some(state) = &mut session.state else { return Err(state_is_away()) };
+    /// `commit`. Of a transaction that only read no token is kept: there is nothing that could have been lost.
+    pub(super) fn commit(&mut self, session: &mut Session, msgid: u32, token: Option<Token>) -> Result<()> {
+        let Some(state) = &session.state else { return Err(state_is_away()) };
         if state.writes() {
-            let work = if commit { Work::Commit } else { Work::Rollback };
-            self.work(session, msgid, work, None);
+            let under_way = token.map(|token| self.shared.tokens.begin(token));
+            self.work(session, msgid, Work::Commit(under_way), None);
             return Ok(());
         }
+        if let Some(error) = self.end_transaction(session)? {
+            return Err(error);
+        }
+        self.reply(session, msgid, &CommitReply { lsn: 0 });
+        Ok(())
+    }
+
+    /// `rollback`.
+    pub(super) fn rollback(&mut self, session: &mut Session, msgid: u32) -> Result<()> {
+        let Some(state) = &session.state else { return Err(state_is_away()) };
+        if state.writes() {
+            self.work(session, msgid, Work::Rollback, None);
+            return Ok(());
+        }
+        self.end_transaction(session)?;
+        self.reply(session, msgid, &Empty {});
+        Ok(())
+    }
+
+    /// Ends a transaction that reads, or has failed. Returns why it failed, if it did.
+    fn end_transaction(&mut self, session: &mut Session) -> Result<Option<WireError>> {
+        let Some(state) = &mut session.state else { return Err(state_is_away()) };
         let ended = state.transaction.take();
         state.info = None;
         state.close_transaction_cursors();
         session.transaction = None;
         match ended {
-            None => return Err(WireError::new(ErrorCode::NoTransaction, "no transaction is open")),
-            Some(Open::Failed(error)) if commit => return Err(error),
-            Some(open @ Open::Read(_)) => self.shared.reads.give(move || drop(open)),
-            Some(_) => {}
+            None => Err(WireError::new(ErrorCode::NoTransaction, "no transaction is open")),
+            Some(Open::Failed(error)) => Ok(Some(error)),
+            Some(open) => {
+                self.shared.reads.give(move || drop(open));
+                Ok(None)
+            }
         }
-        if commit {
-            self.reply(session, msgid, &CommitReply { lsn: 0 })
-        } else {
-            self.reply(session, msgid, &Empty {})
-        }
-        Ok(())
     }
 }

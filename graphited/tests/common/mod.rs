@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use graphite_protocol::message::{Message, write_request};
 use graphite_protocol::messages::{
-    Begin, Commit, CommitReply, Hello, HelloReply, Mode, Request, Rollback, Run, RunReply, Status,
-    StatusReply,
+    Begin, Commit, CommitReply, Hello, HelloReply, Mode, Request, Rollback, Run, RunReply, Session,
+    SessionState, Sessions, Status, StatusReply,
 };
 use graphite_protocol::{
     Decoder, ErrorCode, FRAME_BYTES_MAX, FrameReader, Pairs, Plan, Step, Value, Wire, WireError, socket,
@@ -21,6 +21,9 @@ use graphite_protocol::{
 
 /// No answer within this is a failure of the test: long enough for the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One transaction may write at a time, so that a test can keep others waiting without a lock.
+pub const ALONE: [&str; 2] = ["--write-transactions-max", "1"];
 
 /// A running daemon, killed when dropped.
 pub struct Daemon {
@@ -235,6 +238,15 @@ impl Client {
     pub fn count(&mut self) -> i64 {
         let reply = self.run(count()).unwrap();
         reply.rows[0][0].as_int().unwrap()
+    }
+
+    pub fn sessions(&mut self) -> Vec<Session> {
+        self.call(&Sessions {}).unwrap().sessions
+    }
+
+    /// How many sessions wait: to be admitted, or for a lock.
+    pub fn waiting(&mut self) -> usize {
+        self.sessions().iter().filter(|row| row.state == SessionState::Waiting).count()
     }
 
     pub fn status(&mut self) -> StatusReply {

@@ -1,4 +1,4 @@
-//! Text from strangers on a terminal.
+//! Text from strangers on a terminal: for both sides, as both show what others sent.
 //!
 //! A name or property may hold escape sequences that colour, move, retitle or write to the clipboard, and marks
 //! that reverse what is read. Shown as numbers they are inert, and seen.
