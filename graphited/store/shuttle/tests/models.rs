@@ -6,10 +6,19 @@
 #![cfg(shuttle)]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+// So that the store's own helpers for tests can be used as they are.
+extern crate graphite_store_shuttle as graphite_store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
+mod engine;
 mod locks;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 /// Room for pages on a task's stack.
 const STACK_BYTES: usize = 1 << 20;
@@ -38,6 +47,20 @@ fn check(rounds: usize, scenario: impl Fn() + Clone + Send + Sync + 'static) {
 fn check_random(rounds: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let (rounds, seed) = drawn(rounds);
     run_with(RandomScheduler::new_from_seed(seed, rounds), scenario);
+}
+
+/// Counts over all rounds whether something was seen at all, so that no scenario passes because it never comes to the point.
+#[derive(Clone, Default)]
+struct Seen(Arc<AtomicU64>);
+
+impl Seen {
+    fn once(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn assert_some(&self, what: &str) {
+        assert!(self.0.load(Ordering::Relaxed) > 0, "{what} was never seen");
+    }
 }
 
 fn drawn(rounds: usize) -> (usize, u64) {

@@ -1,17 +1,17 @@
 //! The lock manager: exclusion, deadlocks, and everything that may happen to a waiter at the same moment.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use graphite_store_shuttle::clock::SimClock;
-use graphite_store_shuttle::locks::LockMode::{Exclusive, Shared, Update};
-use graphite_store_shuttle::locks::{
+use graphite_store::clock::SimClock;
+use graphite_store::locks::LockMode::{Exclusive, Shared, Update};
+use graphite_store::locks::{
     LockError, LockManager, LockMode, LockName, LockOptions, LockOwner, OwnerId, SpaceId, Taken,
 };
 use shuttle::thread;
 
-use super::{check, check_random};
+use super::{Seen, check, check_random};
 
 fn manager() -> LockManager {
     // Two shards, so that names meet there as well as by themselves.
@@ -107,20 +107,6 @@ fn cross(locks: &LockManager, ways: &[[(LockName, LockMode); 2]]) -> Vec<OwnerId
     assert_eq!(locks.counters().deadlocks, victims.len() as u64);
     nothing_is_left(locks);
     victims
-}
-
-/// Counts over all rounds whether something was seen at all, so that no scenario passes because it never comes to the point.
-#[derive(Clone, Default)]
-struct Seen(Arc<AtomicU64>);
-
-impl Seen {
-    fn once(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn assert_some(&self, what: &str) {
-        assert!(self.0.load(Ordering::Relaxed) > 0, "{what} was never seen");
-    }
 }
 
 #[test]
