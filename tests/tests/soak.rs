@@ -153,7 +153,11 @@ impl Soak {
 
     fn end_session(&mut self) {
         let Some((session, transaction)) = self.somebody() else { return };
-        self.monitor.call(&Kill { session, transaction }).unwrap();
+        if let Err(error) = self.monitor.call(&Kill { session, transaction }) {
+            // It has gone, or gone on to another transaction.
+            let code = error.code().map(ErrorCode::as_str);
+            assert!(matches!(code, Some("session-not-found" | "transaction-not-found")), "{error}");
+        }
     }
 
     /// Whoever waits for a lock waits for somebody else who has it, or who asked before.
