@@ -14,6 +14,9 @@
 //! | set properties | X on the slot |
 //! | create or delete an edge | X on the slots of both ends, X on its slot, IX on its type |
 //!
+//! A label, type or key that a transaction looks for and that nobody has used yet is made, for it has to have its lock
+//! before others use it ([`crate::View::label_named`]).
+//!
 //! With [`ReadIntent::Update`] a look takes U, and a scan SIX or U: two who look for the same thing to change it queue up,
 //! instead of each waiting for the other's S.
 //!

@@ -161,6 +161,31 @@ pub trait View {
     /// Names of labels, types and keys: at least those that this view can meet.
     fn catalog(&self) -> Arc<Catalog>;
 
+    /// The label of this name, if anything can have it. Where nodes may get it while this view is there it is made if
+    /// there is none: whoever looks for it and finds nothing has to have something to lock.
+    ///
+    /// # Errors
+    /// Of the store.
+    fn label_named(&self, name: &str) -> Result<Option<LabelId>> {
+        Ok(self.catalog().label_id(name))
+    }
+
+    /// As [`View::label_named`], the type of edges of this name.
+    ///
+    /// # Errors
+    /// Of the store.
+    fn type_named(&self, name: &str) -> Result<Option<TypeId>> {
+        Ok(self.catalog().type_id(name))
+    }
+
+    /// As [`View::label_named`], the key of properties of this name.
+    ///
+    /// # Errors
+    /// Of the store.
+    fn key_named(&self, name: &str) -> Result<Option<KeyId>> {
+        Ok(self.catalog().key_id(name))
+    }
+
     /// Number of nodes.
     ///
     /// # Errors

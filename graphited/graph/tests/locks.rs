@@ -607,3 +607,24 @@ fn one_that_cannot_be_applied_does_not_take_the_others_with_it() {
     assert!(db.check().unwrap().is_sound());
     assert_eq!(db.locks().picture().locks.len(), 0);
 }
+
+/// Two that look for a label that nobody has used, find nothing, and then make a node with it.
+#[test]
+fn a_name_that_nobody_has_used_is_locked_by_looking_for_it() {
+    let (db, [node]) = nodes();
+    let (first, mut second) = (begin(&db), begin(&db));
+    let label = first.label_named("Ghost").unwrap().unwrap();
+    assert_eq!(labelled(&first, label).unwrap(), 0);
+    assert_eq!(second.label_named("Ghost").unwrap(), Some(label));
+    assert_waits(second.create_node(&[label], &[]));
+    let key = first.key_named("haunted").unwrap().unwrap();
+    assert_eq!(first.property(node, key).unwrap(), Some(Value::Null));
+    let mut third = begin(&db);
+    assert_waits(third.set_node_property(node, key, Value::Bool(true)));
+    drop(first);
+    assert_eq!(begin(&db).type_named("HAUNTS").unwrap(), db.catalog().type_id("HAUNTS"));
+
+    assert_eq!(begin(&db).label_named("").unwrap(), None, "nothing can have it");
+    assert_eq!(db.snapshot().unwrap().label_named("Spectre").unwrap(), None);
+    assert_eq!(db.catalog().label_id("Spectre"), None, "a snapshot makes none");
+}

@@ -2,7 +2,8 @@
 //! hold 10 and 20 at the beginning. Who has to wait, and who is rolled back, is the daemon's business; what was
 //! answered and what is left has to be what some serial order gives.
 
-use crate::interleave::is_prevented;
+use crate::interleave::{is_prevented, is_prevented_from};
+use crate::serial::Rows;
 use crate::serial::Step::{Commit, DeleteWhere, Get, Insert, Rollback, Scan, Set};
 
 /// Sessions.
@@ -166,4 +167,20 @@ fn g2_anti_dependency_cycles() {
         (T1, Commit),
     ];
     is_prevented("G2 with a reader", 3, &with_reader);
+}
+
+/// Without a row there is no label, no type and no key yet that what is looked for could have.
+#[test]
+fn g2_with_names_that_nobody_has_used() {
+    let order = [
+        (T1, Scan(0, 999)),
+        (T2, Scan(0, 999)),
+        (T1, Insert(3, 30)),
+        (T2, Insert(4, 42)),
+        (T1, Commit),
+        (T2, Commit),
+    ];
+    is_prevented_from(&Rows::new(), "G2 with new names", 2, &order);
+    let twice = [(T1, Scan(0, 999)), (T2, Insert(3, 30)), (T2, Commit), (T1, Scan(0, 999)), (T1, Commit)];
+    is_prevented_from(&Rows::new(), "PMP with new names", 2, &twice);
 }

@@ -222,7 +222,11 @@ fn is_expected(error: &Error) -> bool {
 /// Plays the steps in both worlds, and with those sessions that only read once in a write transaction and once on a
 /// snapshot; each time some order of the committed ones has to explain what was answered and what is left.
 pub(crate) fn is_prevented(name: &str, sessions: usize, order: Order<'_>) {
-    let before = Rows::from([(1, 10), (2, 20)]);
+    is_prevented_from(&Rows::from([(1, 10), (2, 20)]), name, sessions, order);
+}
+
+/// As [`is_prevented`], with these rows at the beginning.
+pub(crate) fn is_prevented_from(before: &Rows, name: &str, sessions: usize, order: Order<'_>) {
     let writes = |session: usize| order.iter().any(|(of, step)| *of == session && step.is_write());
     let readers: Vec<usize> = (0..sessions).filter(|session| !writes(*session)).collect();
     for world in [World::Nodes, World::Edges] {
@@ -233,9 +237,9 @@ pub(crate) fn is_prevented(name: &str, sessions: usize, order: Order<'_>) {
                 _ => Mode::Write,
             };
             let modes: Vec<Mode> = (0..sessions).map(mode).collect();
-            let outcome = play(world, &before, &modes, order);
+            let outcome = play(world, before, &modes, order);
             let story = format!("{name} with {world:?} and {modes:?}: {outcome:#?}");
-            let explained = explain(&before, &outcome.sessions, &outcome.after);
+            let explained = explain(before, &outcome.sessions, &outcome.after);
             assert!(explained.is_some(), "no order explains {story}");
             assert!(outcome.sessions.iter().any(is_committed), "nobody came through: {story}");
             for (session, mode) in modes.iter().enumerate() {

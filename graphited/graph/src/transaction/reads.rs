@@ -10,7 +10,7 @@ use super::Transaction;
 use crate::catalog::Catalog;
 use crate::locks::{EDGE_SPACE, NODE_SPACE, edge_lock, label_lock, node_lock, type_lock};
 use crate::view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
-use crate::{Direction, EdgeSlot, KeyId, LabelId, NodeSlot, Result, TypeId, Value};
+use crate::{Direction, EdgeSlot, Error, KeyId, LabelId, NodeSlot, Result, TypeId, Value};
 
 /// Nodes that are locked before the neighbours of the first are shown: whoever looks may have enough of them soon.
 const LOCKED_AHEAD: usize = 64;
@@ -36,9 +36,30 @@ impl Transaction {
     }
 }
 
+/// The name that was looked for, or nothing if it is one that nothing can ever have.
+fn unless_impossible<T>(named: Result<T>) -> Result<Option<T>> {
+    match named {
+        Ok(id) => Ok(Some(id)),
+        Err(Error::EmptyName { .. } | Error::TooLong { .. } | Error::TooMany { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl View for Transaction {
     fn catalog(&self) -> Arc<Catalog> {
         self.db.catalog()
+    }
+
+    fn label_named(&self, name: &str) -> Result<Option<LabelId>> {
+        unless_impossible(self.db.label_id_or_create(name))
+    }
+
+    fn type_named(&self, name: &str) -> Result<Option<TypeId>> {
+        unless_impossible(self.db.type_id_or_create(name))
+    }
+
+    fn key_named(&self, name: &str) -> Result<Option<KeyId>> {
+        unless_impossible(self.db.key_id_or_create(name))
     }
 
     fn node_count(&self) -> Result<u64> {

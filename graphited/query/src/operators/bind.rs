@@ -1,13 +1,13 @@
 //! From planned operators to stages: names become numbers, parameters become values.
 //!
 //! Labels, types and keys are never given another number, so a stage may rest with them as long as it likes. What
-//! has no number yet matches nothing.
+//! has no number yet matches nothing in a snapshot. In a transaction it could have one before the stage reads, so there
+//! it is given one ([`View::label_named`]).
 
-use graphite_graph::catalog::Catalog;
-use graphite_graph::{Direction, EdgeId, KeyId, NodeId, TypeId, Value, View};
+use graphite_graph::{Direction, EdgeId, KeyId, LabelId, NodeId, TypeId, Value, View};
 
 use super::{Context, Stage, Work, collect, expand, order, reach, source, transform};
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error, Located, Result};
 use crate::params::Params;
 use crate::plan::{EntityRef, Operand};
 use crate::planner::{FollowNames, Operator, OrderKey, Planned, PointOutput};
@@ -22,15 +22,16 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    fn new(names: &FollowNames, catalog: &Catalog) -> Follow {
+    fn new<V: View>(at: At, names: &FollowNames, context: &Context<'_, V>) -> Result<Follow> {
         let (direction, types) = (names.direction, &names.types);
         if types.is_empty() {
-            return Follow { direction, types: None };
+            return Ok(Follow { direction, types: None });
         }
-        let mut known: Vec<TypeId> = types.iter().filter_map(|name| catalog.type_id(name)).collect();
+        let found = types.iter().filter_map(|name| type_id(at, name, context).transpose());
+        let mut known: Vec<TypeId> = found.collect::<Result<_>>()?;
         known.sort_unstable();
         known.dedup();
-        Follow { direction, types: Some(known) }
+        Ok(Follow { direction, types: Some(known) })
     }
 
     pub(super) fn types(&self) -> Option<&[TypeId]> {
@@ -65,15 +66,14 @@ pub(crate) fn bind<V: View>(
 }
 
 fn bind_one<V: View>(at: At, operator: &Operator, context: &Context<'_, V>) -> Result<Work> {
-    let catalog = context.catalog;
-    let follow = |names: &FollowNames| Follow::new(names, catalog);
+    let follow = |names: &FollowNames| Follow::new(at, names, context);
     Ok(match operator {
         Operator::Input => Work::Input(Vec::new().into_iter()),
         Operator::Point { id, required, output } => {
             let output = match output {
                 PointOutput::Whole => source::PointOutput::Whole,
-                PointOutput::Properties(keys) => source::PointOutput::Properties(key_ids(keys, catalog)),
-                PointOutput::DegreeSum(names) => source::PointOutput::DegreeSum(follow(names)),
+                PointOutput::Properties(keys) => source::PointOutput::Properties(key_ids(at, keys, context)?),
+                PointOutput::DegreeSum(names) => source::PointOutput::DegreeSum(follow(names)?),
             };
             let id = source_id(at, id, *required, context)?.map(NodeId);
             Work::Point(source::Point::new(id, *required, output))
@@ -87,10 +87,12 @@ fn bind_one<V: View>(at: At, operator: &Operator, context: &Context<'_, V>) -> R
             Work::EdgeIds(source::EdgeIds::new(ids, *required))
         }
         Operator::ScanNodes { label } => {
-            Work::ScanNodes(source::ScanNodes::new(label.as_ref().map(|name| catalog.label_id(name))))
+            let label = label.as_ref().map(|name| label_id(at, name, context)).transpose()?;
+            Work::ScanNodes(source::ScanNodes::new(label))
         }
         Operator::ScanEdges { edge_type } => {
-            Work::ScanEdges(source::ScanEdges::new(edge_type.as_ref().map(|name| catalog.type_id(name))))
+            let edge_type = edge_type.as_ref().map(|name| type_id(at, name, context)).transpose()?;
+            Work::ScanEdges(source::ScanEdges::new(edge_type))
         }
         Operator::NodeCount => Work::Counter(source::Counter::new(source::Counted::Nodes)),
         Operator::EdgeCount => Work::Counter(source::Counter::new(source::Counted::Edges)),
@@ -98,36 +100,40 @@ fn bind_one<V: View>(at: At, operator: &Operator, context: &Context<'_, V>) -> R
             let from = NodeId(entity_id(at, from, context)?);
             let to = NodeId(entity_id(at, to, context)?);
             let max_hops = max_hops.unwrap_or(u32::MAX);
-            Work::ShortestPath(Box::new(source::ShortestPath::new(from, to, follow(names), max_hops)))
+            Work::ShortestPath(Box::new(source::ShortestPath::new(from, to, follow(names)?, max_hops)))
         }
         Operator::Filter { key, comparison, value } => {
             let operand = value.as_ref();
             let operand = operand.map_or(Ok(Value::Null), |operand| value_of(at, operand, context.params))?;
-            Work::Filter(transform::Filter::new(catalog.key_id(key), *comparison, operand))
+            Work::Filter(transform::Filter::new(key_id(at, key, context)?, *comparison, operand))
         }
-        Operator::HasLabel { label } => Work::HasLabel(transform::HasLabel::new(catalog.label_id(label))),
+        Operator::HasLabel { label } => {
+            Work::HasLabel(transform::HasLabel::new(label_id(at, label, context)?))
+        }
         Operator::Expand { follow: names, to } => {
-            Work::Expand(Box::new(expand::Expand::new(follow(names), *to)))
+            Work::Expand(Box::new(expand::Expand::new(follow(names)?, *to)))
         }
         Operator::KHop { follow: names, min, max } => {
-            Work::KHop(Box::new(reach::KHop::new(follow(names), *min, *max)))
+            Work::KHop(Box::new(reach::KHop::new(follow(names)?, *min, *max)))
         }
         Operator::KHopCount { follow: names, min, max } => {
-            Work::ReachCount(reach::ReachCount::khop(follow(names), *min, *max))
+            Work::ReachCount(reach::ReachCount::khop(follow(names)?, *min, *max))
         }
         Operator::WalkEndCount { hops } => {
-            Work::ReachCount(reach::ReachCount::walks(hops.iter().map(follow).collect()))
+            Work::ReachCount(reach::ReachCount::walks(hops.iter().map(follow).collect::<Result<_>>()?))
         }
-        Operator::DegreeSum { follow: names } => Work::DegreeSum(expand::DegreeSum::new(follow(names))),
-        Operator::Degree { follow: names } => Work::Degree(expand::Degree::new(follow(names))),
-        Operator::Properties { keys } => Work::Properties(transform::Properties::new(key_ids(keys, catalog))),
+        Operator::DegreeSum { follow: names } => Work::DegreeSum(expand::DegreeSum::new(follow(names)?)),
+        Operator::Degree { follow: names } => Work::Degree(expand::Degree::new(follow(names)?)),
+        Operator::Properties { keys } => {
+            Work::Properties(transform::Properties::new(key_ids(at, keys, context)?))
+        }
         Operator::Ids => Work::Ids,
         Operator::Distinct => Work::Distinct(collect::Distinct::default()),
         Operator::Count => Work::Count(collect::Count::default()),
         Operator::Order { by, desc, keep } => {
             let by = match by {
                 OrderKey::Column(column) => order::By::Column(*column),
-                OrderKey::Property(key) => order::By::Property(catalog.key_id(key)),
+                OrderKey::Property(key) => order::By::Property(key_id(at, key, context)?),
             };
             Work::Order(order::Order::new(by, *desc, *keep))
         }
@@ -136,8 +142,21 @@ fn bind_one<V: View>(at: At, operator: &Operator, context: &Context<'_, V>) -> R
     })
 }
 
-fn key_ids(keys: &[String], catalog: &Catalog) -> Vec<Option<KeyId>> {
-    keys.iter().map(|name| catalog.key_id(name)).collect()
+fn label_id<V: View>(at: At, name: &str, context: &Context<'_, V>) -> Result<Option<LabelId>> {
+    // The catalog at hand knows most names; asking the view costs more.
+    context.catalog.label_id(name).map_or_else(|| context.view.label_named(name), |id| Ok(Some(id))).at(at)
+}
+
+fn type_id<V: View>(at: At, name: &str, context: &Context<'_, V>) -> Result<Option<TypeId>> {
+    context.catalog.type_id(name).map_or_else(|| context.view.type_named(name), |id| Ok(Some(id))).at(at)
+}
+
+fn key_id<V: View>(at: At, name: &str, context: &Context<'_, V>) -> Result<Option<KeyId>> {
+    context.catalog.key_id(name).map_or_else(|| context.view.key_named(name), |id| Ok(Some(id))).at(at)
+}
+
+fn key_ids<V: View>(at: At, keys: &[String], context: &Context<'_, V>) -> Result<Vec<Option<KeyId>>> {
+    keys.iter().map(|name| key_id(at, name, context)).collect()
 }
 
 /// What an operand stands for.
