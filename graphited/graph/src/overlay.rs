@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use graphite_store::PageReader;
 
+use crate::adjacency::{Entries, Entry};
 use crate::adjacency::{Key, Owner, Side};
 use crate::catalog::Catalog;
 use crate::page_view::{PageView, hidden, neighbour, start_of_side};
@@ -288,17 +289,18 @@ impl<R: PageReader> View for Overlay<'_, R> {
         Ok(found)
     }
 
-    fn for_each_neighbour(
+    fn for_each_run(
         &self,
         from: &[NodeSlot],
         direction: Direction,
         types: Option<&[TypeId]>,
-        mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
+        mut visit: impl FnMut(usize, Entries<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let mut expander = self.base.expander();
+        let mut merged = Vec::with_capacity(MERGE_BATCH);
         for (index, &slot) in from.iter().enumerate() {
             if !self.changes.nodes.contains_key(&slot) {
-                let flow = expander.expand(slot, direction, types, |node, edge| visit(index, node, edge))?;
+                let flow = expander.expand(slot, direction, types, |entries| visit(index, entries))?;
                 if flow.is_break() {
                     return Ok(flow);
                 }
@@ -307,9 +309,15 @@ impl<R: PageReader> View for Overlay<'_, R> {
             let mut after = None;
             loop {
                 let batch = self.neighbours(slot, direction, types, after, MERGE_BATCH)?;
-                let flow = batch.iter().try_for_each(|found| visit(index, found.node, found.edge));
-                if flow.is_break() {
-                    return Ok(flow);
+                for run in batch.chunk_by(|a, b| (a.direction, a.type_) == (b.direction, b.type_)) {
+                    merged.clear();
+                    merged.extend(
+                        run.iter().map(|step| Entry { neighbour: step.node, edge: step.edge }.encode()),
+                    );
+                    let flow = visit(index, Entries::new(&merged));
+                    if flow.is_break() {
+                        return Ok(flow);
+                    }
                 }
                 after = batch.last().copied();
                 if batch.len() < MERGE_BATCH {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use graphite_store::PageReader;
 
-use crate::adjacency::{self, Entry, Key, Owner, Side};
+use crate::adjacency::{self, Entries, Entry, Key, Owner, Side};
 use crate::catalog::Catalog;
 use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
 use crate::location::Location;
@@ -101,23 +101,22 @@ pub(crate) struct Expander<'r, R: PageReader> {
 }
 
 impl<R: PageReader> Expander<'_, R> {
-    /// Visits every neighbour of one node, in the order of [`View::neighbours`].
+    /// Visits the neighbours of one node run by run, in the order of [`View::neighbours`].
     #[inline]
     pub(crate) fn expand(
         &mut self,
         slot: NodeSlot,
         direction: Direction,
         types: Option<&[TypeId]>,
-        mut visit: impl FnMut(NodeSlot, EdgeSlot) -> ControlFlow<()>,
+        mut visit: impl FnMut(Entries<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let Some(record) = self.nodes.read(slot)? else { return Ok(ControlFlow::Continue(())) };
         if direction != Direction::In
             && let Some(out) = record.out
         {
             let owner = Owner { slot, side: Side::Out };
-            let flow = adjacency::for_each_group(self.reader, owner, out, types, |_, entries| {
-                entries.iter().try_for_each(|entry| visit(entry.neighbour, entry.edge))
-            })?;
+            let flow =
+                adjacency::for_each_group(self.reader, owner, out, types, |_, entries| visit(entries))?;
             if flow.is_break() {
                 return Ok(flow);
             }
@@ -125,15 +124,14 @@ impl<R: PageReader> Expander<'_, R> {
         if direction != Direction::Out
             && let Some(in_) = record.in_
         {
-            let skip_loops = direction == Direction::Both;
             let owner = Owner { slot, side: Side::In };
             return adjacency::for_each_group(self.reader, owner, in_, types, |_, entries| {
-                entries.iter().try_for_each(|entry| {
-                    if skip_loops && entry.neighbour == slot {
-                        return ControlFlow::Continue(());
-                    }
-                    visit(entry.neighbour, entry.edge)
-                })
+                if direction == Direction::In {
+                    return visit(entries);
+                }
+                // Loops were shown as outgoing already.
+                let (before, others) = entries.without(slot);
+                [before, others].into_iter().filter(|run| !run.is_empty()).try_for_each(&mut visit)
             });
         }
         Ok(ControlFlow::Continue(()))
@@ -302,18 +300,18 @@ impl<R: PageReader> View for PageView<R> {
         Ok(found)
     }
 
-    fn for_each_neighbour(
+    fn for_each_run(
         &self,
         from: &[NodeSlot],
         direction: Direction,
         types: Option<&[TypeId]>,
-        mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
+        mut visit: impl FnMut(usize, Entries<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         // Each node's edges are in a page of their own, mostly.
         self.reader.expect(from.len())?;
         let mut expander = self.expander();
         for (index, &slot) in from.iter().enumerate() {
-            let flow = expander.expand(slot, direction, types, |node, edge| visit(index, node, edge))?;
+            let flow = expander.expand(slot, direction, types, |entries| visit(index, entries))?;
             if flow.is_break() {
                 return Ok(flow);
             }

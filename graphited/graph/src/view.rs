@@ -18,6 +18,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::adjacency::Entries;
 use crate::catalog::Catalog;
 use crate::{
     Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value,
@@ -253,10 +254,22 @@ pub trait View {
         max: usize,
     ) -> Result<Vec<Neighbour>>;
 
-    /// Visits every neighbour of each node in `from`: the fast path of expansions. `visit` gets the position in
-    /// `from`, and may end the whole visit by `Break`. Nodes are visited in the order of `from`; sorted ones
-    /// make the best use of pages. Within a node the order is that of [`View::neighbours`]. Nodes that do not
-    /// exist have no neighbours. Returns whether the visit ran to its end.
+    /// Visits the neighbours of each node in `from`, run by run: the fast path of expansions. `visit` gets the position
+    /// in `from` and entries of one type and direction, never none, and may end the whole visit by `Break`. Nodes are
+    /// visited in the order of `from`; sorted ones make the best use of pages. Within a node the order is that of
+    /// [`View::neighbours`]. Nodes that do not exist have no neighbours. Returns whether the visit ran to its end.
+    ///
+    /// # Errors
+    /// Of the store.
+    fn for_each_run(
+        &self,
+        from: &[NodeSlot],
+        direction: Direction,
+        types: Option<&[TypeId]>,
+        visit: impl FnMut(usize, Entries<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>>;
+
+    /// Visits every neighbour of each node in `from`: as [`View::for_each_run`], one by one.
     ///
     /// # Errors
     /// Of the store.
@@ -265,8 +278,12 @@ pub trait View {
         from: &[NodeSlot],
         direction: Direction,
         types: Option<&[TypeId]>,
-        visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>>;
+        mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        self.for_each_run(from, direction, types, |index, entries| {
+            entries.iter().try_for_each(|entry| visit(index, entry.neighbour, entry.edge))
+        })
+    }
 
     /// At most `max` nodes after slot `after`, in slot order, with the label if one is given.
     ///

@@ -74,7 +74,7 @@ pub struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     #[inline]
-    pub(super) fn new(raw: &'a [[u8; ENTRY_BYTES]]) -> Entries<'a> {
+    pub(crate) fn new(raw: &'a [[u8; ENTRY_BYTES]]) -> Entries<'a> {
         Entries { raw }
     }
 
@@ -133,6 +133,14 @@ impl<'a> Entries<'a> {
     pub fn split_at(self, count: usize) -> (Entries<'a>, Entries<'a>) {
         let (left, right) = self.raw.split_at(count.min(self.raw.len()));
         (Entries { raw: left }, Entries { raw: right })
+    }
+
+    /// Those before and those after the entries that lead to `neighbour`.
+    #[inline]
+    pub fn without(self, neighbour: NodeSlot) -> (Entries<'a>, Entries<'a>) {
+        let (before, rest) = self.split_at(self.rank(Entry { neighbour, edge: EdgeSlot(0) }));
+        let count = rest.neighbours().take_while(|found| *found == neighbour).count();
+        (before, rest.split_at(count).1)
     }
 
     /// The bytes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use graphite_store::locks::{LockMode, LockName};
 
 use super::Transaction;
+use crate::adjacency::Entries;
 use crate::catalog::Catalog;
 use crate::locks::{EDGE_SPACE, NODE_SPACE, edge_lock, label_lock, node_lock, type_lock};
 use crate::view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
@@ -130,18 +131,18 @@ impl View for Transaction {
         self.with_view(|view| view.neighbours(node, direction, types, after, max))
     }
 
-    fn for_each_neighbour(
+    fn for_each_run(
         &self,
         from: &[NodeSlot],
         direction: Direction,
         types: Option<&[TypeId]>,
-        mut visit: impl FnMut(usize, NodeSlot, EdgeSlot) -> ControlFlow<()>,
+        mut visit: impl FnMut(usize, Entries<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         for (part, some) in from.chunks(LOCKED_AHEAD).enumerate() {
             some.iter().try_for_each(|slot| self.look_at_node(*slot))?;
             let first = part * LOCKED_AHEAD;
-            let visit = |index, node, edge| visit(first + index, node, edge);
-            let flow = self.with_view_once(|view| view.for_each_neighbour(some, direction, types, visit))?;
+            let visit = |index, entries: Entries<'_>| visit(first + index, entries);
+            let flow = self.with_view_once(|view| view.for_each_run(some, direction, types, visit))?;
             if flow.is_break() {
                 return Ok(flow);
             }

@@ -16,52 +16,64 @@ const WORDS_PER_SORTED: usize = 32;
 /// A set of node slots that is filled first and read, in order, later.
 #[derive(Clone, Debug)]
 pub(super) struct SlotSet {
-    /// While `words` is empty: what was put in, in any order and with duplicates.
+    /// While `bits` is empty: what was put in, in any order and with duplicates.
     list: Vec<NodeSlot>,
-    words: Vec<u64>,
+    /// A bit for each slot; whole words, so that they can be read as such.
+    bits: Vec<u8>,
     /// Slots past the bitmap; none, unless an adjacency entry is damaged.
     far: FxHashSet<NodeSlot>,
     slots_end: usize,
+}
+
+/// Bits are set byte by byte: entries are sorted, so bits of one word often come one after another, and each would have
+/// to wait for the one before.
+#[inline]
+fn set(bits: &mut [u8], far: &mut FxHashSet<NodeSlot>, slot: NodeSlot) {
+    match bits.get_mut((slot.0 >> 3) as usize) {
+        Some(byte) => *byte |= 1 << (slot.0 & 7),
+        None => {
+            far.insert(slot);
+        }
+    }
+}
+
+/// The bitmap word by word.
+fn words(bits: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    bits.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word))
 }
 
 impl SlotSet {
     /// An empty set of slots below `slots_end`.
     pub(super) fn new(slots_end: u64) -> SlotSet {
         let slots_end = usize::try_from(slots_end).unwrap_or(usize::MAX);
-        SlotSet { list: Vec::new(), words: Vec::new(), far: FxHashSet::default(), slots_end }
+        SlotSet { list: Vec::new(), bits: Vec::new(), far: FxHashSet::default(), slots_end }
     }
 
     fn is_bitmap(&self) -> bool {
-        !self.words.is_empty()
+        !self.bits.is_empty()
     }
 
-    fn set(words: &mut [u64], far: &mut FxHashSet<NodeSlot>, slot: NodeSlot) {
-        match words.get_mut((slot.0 >> 6) as usize) {
-            Some(word) => *word |= 1 << (slot.0 & 63),
-            None => {
-                far.insert(slot);
-            }
-        }
+    /// Number of words that a bitmap has.
+    fn words(&self) -> usize {
+        self.slots_end / 64 + 1
     }
 
     /// How many members a list may have: more of them are dearer to sort than a bitmap is to fill and to read.
     fn list_max(&self) -> usize {
-        LIST_MAX.max((self.slots_end / 64 + 1) / WORDS_PER_SORTED)
-    }
-
-    /// Becomes a bitmap if the list has grown too long to be sorted cheaply.
-    fn settle(&mut self) {
-        self.expect(self.list.len());
+        LIST_MAX.max(self.words() / WORDS_PER_SORTED)
     }
 
     /// Becomes a bitmap if so many members are too many for a list.
     pub(super) fn expect(&mut self, count: usize) {
-        if self.is_bitmap() || count <= self.list_max() {
-            return;
+        if !self.is_bitmap() && count > self.list_max() {
+            self.become_bitmap();
         }
-        self.words = vec![0; self.slots_end / 64 + 1];
+    }
+
+    fn become_bitmap(&mut self) {
+        self.bits = vec![0; self.words() * 8];
         for slot in std::mem::take(&mut self.list) {
-            SlotSet::set(&mut self.words, &mut self.far, slot);
+            set(&mut self.bits, &mut self.far, slot);
         }
     }
 
@@ -83,24 +95,26 @@ impl SlotSet {
             let list_max = self.list_max();
             let (list, mut full_at) = (&mut self.list, None);
             let before = list.len();
-            let _ = view.for_each_neighbour(frontier, direction, types, |index, slot, _| {
-                list.push(slot);
-                if list.len() > list_max {
+            let _ = view.for_each_run(frontier, direction, types, |index, entries| {
+                if list.len() + entries.len() > list_max {
                     full_at = Some(index);
                     return ControlFlow::Break(());
                 }
+                list.extend(entries.neighbours());
                 ControlFlow::Continue(())
             })?;
             edges = (self.list.len() - before) as u64;
-            self.settle();
-            // The node that filled it is visited once more, for a set forgets what it was told twice.
+            // The node that would overfill it is visited once more, for a set forgets what it was told twice.
             rest = full_at.map_or(&[], |index| &frontier[index..]);
+            if full_at.is_some() {
+                self.become_bitmap();
+            }
         }
         if !rest.is_empty() {
-            let (words, far) = (self.words.as_mut_slice(), &mut self.far);
-            let flow = view.for_each_neighbour(rest, direction, types, |_, slot, _| {
-                edges += 1;
-                SlotSet::set(words, far, slot);
+            let (bits, far) = (self.bits.as_mut_slice(), &mut self.far);
+            let flow = view.for_each_run(rest, direction, types, |_, entries| {
+                entries.neighbours().for_each(|slot| set(bits, far, slot));
+                edges += entries.len() as u64;
                 if edges < EDGES_PER_ASK {
                     return ControlFlow::Continue(());
                 }
@@ -121,22 +135,22 @@ impl SlotSet {
 
     /// Ends the filling.
     pub(super) fn finish(&mut self) {
-        self.settle();
+        self.expect(self.list.len());
         self.list.sort_unstable();
         self.list.dedup();
     }
 
     /// After `finish`.
     fn contains(&self, slot: NodeSlot) -> bool {
-        match self.words.get((slot.0 >> 6) as usize) {
-            Some(word) => word >> (slot.0 & 63) & 1 == 1,
+        match self.bits.get((slot.0 >> 3) as usize) {
+            Some(byte) => byte >> (slot.0 & 7) & 1 == 1,
             None => self.list.binary_search(&slot).is_ok() || self.far.contains(&slot),
         }
     }
 
     /// After `finish`.
     pub(super) fn count(&self) -> u64 {
-        let bits: u64 = self.words.iter().map(|word| u64::from(word.count_ones())).sum();
+        let bits: u64 = words(&self.bits).map(|word| u64::from(word.count_ones())).sum();
         bits + self.list.len() as u64 + self.far.len() as u64
     }
 
@@ -146,7 +160,7 @@ impl SlotSet {
             return self.list.clone();
         }
         let mut all = Vec::new();
-        for (index, &word) in self.words.iter().enumerate() {
+        for (index, word) in words(&self.bits).enumerate() {
             let mut rest = word;
             while rest != 0 {
                 all.push(NodeSlot(index as u64 * 64 + u64::from(rest.trailing_zeros())));
@@ -164,14 +178,14 @@ impl SlotSet {
         self.list.retain(|&slot| !other.contains(slot));
         self.far.retain(|&slot| !other.contains(slot));
         if other.is_bitmap() {
-            for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-                *word &= !theirs;
+            for (byte, theirs) in self.bits.iter_mut().zip(&other.bits) {
+                *byte &= !theirs;
             }
             return;
         }
         for slot in &other.list {
-            if let Some(word) = self.words.get_mut((slot.0 >> 6) as usize) {
-                *word &= !(1 << (slot.0 & 63));
+            if let Some(byte) = self.bits.get_mut((slot.0 >> 3) as usize) {
+                *byte &= !(1 << (slot.0 & 7));
             }
         }
     }
@@ -183,11 +197,11 @@ impl SlotSet {
             return self.finish();
         }
         self.far.extend(&other.far);
-        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-            *word |= theirs;
+        for (byte, theirs) in self.bits.iter_mut().zip(&other.bits) {
+            *byte |= theirs;
         }
         for &slot in &other.list {
-            SlotSet::set(&mut self.words, &mut self.far, slot);
+            set(&mut self.bits, &mut self.far, slot);
         }
     }
 }
