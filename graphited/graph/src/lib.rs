@@ -12,6 +12,7 @@ mod commit;
 mod db;
 pub mod edges;
 mod error;
+mod expand;
 pub mod ids;
 pub mod import;
 mod importer;

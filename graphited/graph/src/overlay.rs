@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use graphite_store::PageReader;
 
-use crate::adjacency::{Entries, Entry};
-use crate::adjacency::{Key, Owner, Side};
+use crate::adjacency::{Entries, Entry, Key, Owner, Side};
 use crate::catalog::Catalog;
+use crate::expand;
 use crate::page_view::{PageView, hidden, neighbour, start_of_side};
 use crate::view::{EdgeHead, EdgeName, Neighbour, NodeHead, NodeName, Scan, View};
 use crate::write_set::{AdjacencyChange, EdgeChange, Fate, NodeChange, WriteSet};
@@ -296,36 +296,17 @@ impl<R: PageReader> View for Overlay<'_, R> {
         types: Option<&[TypeId]>,
         mut visit: impl FnMut(usize, Entries<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
-        let mut expander = self.base.expander();
-        let mut merged = Vec::with_capacity(MERGE_BATCH);
-        for (index, &slot) in from.iter().enumerate() {
-            if !self.changes.nodes.contains_key(&slot) {
-                let flow = expander.expand(slot, direction, types, |entries| visit(index, entries))?;
-                if flow.is_break() {
-                    return Ok(flow);
+        let r = self.base.reader();
+        expand::for_each_node(r, from, direction, |index, slot, record| {
+            let visit = |entries: Entries<'_>| visit(index, entries);
+            match &record {
+                _ if self.changes.nodes.contains_key(&slot) => {
+                    self.expand_changed(slot, direction, types, visit)
                 }
-                continue;
+                Some(record) => expand::expand(r, slot, record, direction, types, visit),
+                None => Ok(ControlFlow::Continue(())),
             }
-            let mut after = None;
-            loop {
-                let batch = self.neighbours(slot, direction, types, after, MERGE_BATCH)?;
-                for run in batch.chunk_by(|a, b| (a.direction, a.type_) == (b.direction, b.type_)) {
-                    merged.clear();
-                    merged.extend(
-                        run.iter().map(|step| Entry { neighbour: step.node, edge: step.edge }.encode()),
-                    );
-                    let flow = visit(index, Entries::new(&merged));
-                    if flow.is_break() {
-                        return Ok(flow);
-                    }
-                }
-                after = batch.last().copied();
-                if batch.len() < MERGE_BATCH {
-                    break;
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
+        })
     }
 
     fn scan_nodes(
@@ -385,6 +366,32 @@ impl<R: PageReader> Overlay<'_, R> {
         let labels = self.base.known().labels_of(head.label_set);
         let labels = labels.ok_or(Error::UnknownLabels { node: head.id })?;
         Ok(labels.binary_search(&label).is_ok())
+    }
+
+    /// Visits the neighbours of a changed node, run by run.
+    fn expand_changed(
+        &self,
+        slot: NodeSlot,
+        direction: Direction,
+        types: Option<&[TypeId]>,
+        mut visit: impl FnMut(Entries<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let mut after = None;
+        loop {
+            let batch = self.neighbours(slot, direction, types, after, MERGE_BATCH)?;
+            for run in batch.chunk_by(|a, b| (a.direction, a.type_) == (b.direction, b.type_)) {
+                let entry = |step: &Neighbour| Entry { neighbour: step.node, edge: step.edge }.encode();
+                let raw: Vec<_> = run.iter().map(entry).collect();
+                let flow = visit(Entries::new(&raw));
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+            after = batch.last().copied();
+            if batch.len() < MERGE_BATCH {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
     }
 }
 

@@ -12,8 +12,9 @@ use graphite_store::PageReader;
 use crate::adjacency::{self, Entries, Entry, Key, Owner, Side};
 use crate::catalog::Catalog;
 use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
+use crate::expand;
 use crate::location::Location;
-use crate::nodes::{self, NODES_PER_PAGE, NodeReader, NodeRecord};
+use crate::nodes::{self, NODES_PER_PAGE, NodeRecord};
 use crate::properties::{read_properties, read_property};
 use crate::state;
 use crate::view::{EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, SCAN_PAGES_MAX, Scan, View};
@@ -70,11 +71,6 @@ impl<R: PageReader> PageView<R> {
         Ok(nodes::read_node(&self.reader, owner.slot)?.and_then(|record| side_of(&record, owner.side).0))
     }
 
-    /// To expand many nodes one after another.
-    pub(crate) fn expander(&self) -> Expander<'_, R> {
-        Expander { reader: &self.reader, nodes: NodeReader::new(&self.reader) }
-    }
-
     /// Whether nodes with this head have the label; remembers the last answer.
     fn label_filter(&self, label: Option<LabelId>) -> impl FnMut(NodeHead) -> Result<bool> + '_ {
         let mut last = None;
@@ -91,50 +87,6 @@ impl<R: PageReader> PageView<R> {
             last = Some((head.label_set, answer));
             Ok(answer)
         }
-    }
-}
-
-/// Expands nodes, and remembers the table page it was in.
-pub(crate) struct Expander<'r, R: PageReader> {
-    reader: &'r R,
-    nodes: NodeReader<'r, R>,
-}
-
-impl<R: PageReader> Expander<'_, R> {
-    /// Visits the neighbours of one node run by run, in the order of [`View::neighbours`].
-    #[inline]
-    pub(crate) fn expand(
-        &mut self,
-        slot: NodeSlot,
-        direction: Direction,
-        types: Option<&[TypeId]>,
-        mut visit: impl FnMut(Entries<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>> {
-        let Some(record) = self.nodes.read(slot)? else { return Ok(ControlFlow::Continue(())) };
-        if direction != Direction::In
-            && let Some(out) = record.out
-        {
-            let owner = Owner { slot, side: Side::Out };
-            let flow =
-                adjacency::for_each_group(self.reader, owner, out, types, |_, entries| visit(entries))?;
-            if flow.is_break() {
-                return Ok(flow);
-            }
-        }
-        if direction != Direction::Out
-            && let Some(in_) = record.in_
-        {
-            let owner = Owner { slot, side: Side::In };
-            return adjacency::for_each_group(self.reader, owner, in_, types, |_, entries| {
-                if direction == Direction::In {
-                    return visit(entries);
-                }
-                // Loops were shown as outgoing already.
-                let (before, others) = entries.without(slot);
-                [before, others].into_iter().filter(|run| !run.is_empty()).try_for_each(&mut visit)
-            });
-        }
-        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -309,14 +261,12 @@ impl<R: PageReader> View for PageView<R> {
     ) -> Result<ControlFlow<()>> {
         // Each node's edges are in a page of their own, mostly.
         self.reader.expect(from.len())?;
-        let mut expander = self.expander();
-        for (index, &slot) in from.iter().enumerate() {
-            let flow = expander.expand(slot, direction, types, |entries| visit(index, entries))?;
-            if flow.is_break() {
-                return Ok(flow);
+        expand::for_each_node(&self.reader, from, direction, |index, slot, record| match &record {
+            Some(record) => {
+                expand::expand(&self.reader, slot, record, direction, types, |entries| visit(index, entries))
             }
-        }
-        Ok(ControlFlow::Continue(()))
+            None => Ok(ControlFlow::Continue(())),
+        })
     }
 
     fn scan_nodes(

@@ -217,14 +217,20 @@ fn index_at(logical: u64, level: usize) -> usize {
     (logical / reach(level) % FANOUT as u64) as usize
 }
 
+/// Where a slot begins in the body of its table page.
+#[inline]
+fn slot_offset<T: Table>(index: usize) -> usize {
+    SLOTS + index * T::SLOT_BYTES
+}
+
 #[inline]
 fn slot_bytes<T: Table>(page: &Page, index: usize) -> &[u8] {
-    let at = SLOTS + index * T::SLOT_BYTES;
+    let at = slot_offset::<T>(index);
     &page.body()[at..at + T::SLOT_BYTES]
 }
 
 fn slot_bytes_mut<T: Table>(page: &mut Page, index: usize) -> &mut [u8] {
-    let at = SLOTS + index * T::SLOT_BYTES;
+    let at = slot_offset::<T>(index);
     &mut page.body_mut()[at..at + T::SLOT_BYTES]
 }
 

@@ -8,7 +8,7 @@
 //! 1. A frontier is sorted and without duplicates.
 //! 2. Memory is bounded by two bits per node slot and two copies of a level (shortest paths: one entry per node
 //!    reached); the caller's [`Budget`] is asked before each [`CHUNK_NODES`] nodes of a frontier, and after every
-//!    16,384 edges among them.
+//!    16,384 edges among them, or the page in which that many are reached.
 
 mod slot_set;
 

@@ -11,7 +11,11 @@
 //! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
 //! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`, and those reserved.
 //!
-//! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it.
+//! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it. Each look is
+//! therefore a locked instruction, which waits for all loads before it. What is asked for by [`Cache::prefetch`] it does
+//! not wait for, so that is how looks at several pages are made to overlap.
+
+mod table;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
@@ -19,10 +23,11 @@ use std::ops::Deref;
 use arc_swap::Guard;
 use rustc_hash::FxHashSet;
 
+use self::table::Table;
 use crate::Result;
 use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
 use crate::pager::STATE_PAGE;
-use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// What a version takes in memory: the page, its header here, and the allocator's share.
 pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVersion>() + 64;
@@ -30,14 +35,10 @@ pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVer
 /// Pages that one call of [`Cache::evict`] looks at, at most.
 const EVICTION_TRIES_MAX: usize = 1024;
 const STRIPES: usize = 64;
-const LEAF_BITS: u32 = 11;
-const MID_BITS: u32 = 11;
-const LEAF: usize = 1 << LEAF_BITS;
-const MID: usize = 1 << MID_BITS;
-const TOP: usize = 1 << (32 - LEAF_BITS - MID_BITS);
 
-/// One published version of a page.
+/// One published version of a page. In a cache line of its own, so that a look waits for one.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct PageVersion {
     pub(crate) page: Page,
     pub(crate) lsn: Lsn,
@@ -130,35 +131,6 @@ impl Deref for PageRef {
     }
 }
 
-type Cell = ArcCell<PageVersion>;
-type Leaf = Box<[Cell]>;
-type Mid = Box<[OnceLock<Leaf>]>;
-
-/// Cells by page number: a sparse array of arrays, so that a look-up is three loads and no hashing.
-#[derive(Debug)]
-struct Table {
-    top: Box<[OnceLock<Mid>]>,
-}
-
-impl Table {
-    fn new() -> Table {
-        Table { top: (0..TOP).map(|_| OnceLock::new()).collect() }
-    }
-
-    #[inline]
-    fn cell(&self, number: PageNo) -> &Cell {
-        let (top, mid, leaf) = split(number);
-        let mids = self.top[top].get_or_init(|| (0..MID).map(|_| OnceLock::new()).collect());
-        &mids[mid].get_or_init(|| (0..LEAF).map(|_| Cell::empty()).collect())[leaf]
-    }
-}
-
-#[inline]
-fn split(number: PageNo) -> (usize, usize, usize) {
-    let n = number.0 as usize;
-    (n >> (LEAF_BITS + MID_BITS), n >> LEAF_BITS & (MID - 1), n & (LEAF - 1))
-}
-
 #[derive(Debug)]
 pub(crate) struct Cache {
     // Constant after construction.
@@ -222,10 +194,16 @@ impl Cache {
         Reservation { resident: self.resident.clone(), bytes }
     }
 
+    /// Asks for the memory that a look at the start of the page's body and at `offset` of it will need.
+    #[inline]
+    pub(crate) fn prefetch(&self, number: PageNo, offset: usize) {
+        self.table.cell(number).prefetch(offset);
+    }
+
     /// The newest version, if it is in memory.
     #[inline]
     pub(crate) fn newest(&self, number: PageNo) -> Guard<Option<Arc<PageVersion>>> {
-        let guard = self.table.cell(number).load();
+        let guard = self.table.cell(number).newest.load();
         if let Some(version) = &*guard
             && !version.touched.load(Ordering::Relaxed)
         {
@@ -246,7 +224,8 @@ impl Cache {
         }
         {
             let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
-            let cell = self.table.cell(number);
+            let hinted = self.table.cell(number);
+            let cell = &hinted.newest;
             if cell.load().is_none() {
                 // The applier installs without the stripe, and over a base of its own that may be evicted: so what was
                 // read may be too old by now, and then the newer version stays. It may even have been written while
@@ -266,6 +245,7 @@ impl Cache {
             // Held before the stripe is let go, so that it cannot be evicted before it was seen.
             let guard = cell.load();
             debug_assert!(guard.is_some());
+            guard.as_ref().inspect(|version| hinted.set_hints(version));
             drop(_stripe);
             self.evict();
             Ok(guard)
@@ -283,7 +263,9 @@ impl Cache {
             self.forget_chain(number);
         }
         Arc::get_mut(&mut version).expect("it is published only now").previous = Previous::new(previous);
-        let old = self.table.cell(number).swap(Some(version));
+        let cell = self.table.cell(number);
+        cell.set_hints(&version);
+        let old = cell.newest.swap(Some(version));
         if old.is_none() {
             self.clock.lock().push_back(number);
         }
@@ -301,7 +283,7 @@ impl Cache {
             self.forget_chain(number);
             let _stripe = self.stripes[number.0 as usize % STRIPES].lock();
             debug_assert!(!self.dirty.lock().contains(&number), "it would be written over what is there now");
-            self.table.cell(number).store(None);
+            self.table.cell(number).newest.store(None);
         }
         self.clock.lock().retain(|number| !pages.contains(number));
     }
@@ -309,7 +291,7 @@ impl Cache {
     /// A freed page is used anew: nobody can see what hangs here any more.
     fn forget_chain(&self, number: PageNo) {
         let _pruning = self.pruning(number);
-        if let Some(last) = &*self.table.cell(number).load() {
+        if let Some(last) = &*self.table.cell(number).newest.load() {
             while let Some(version) = last.previous.load() {
                 self.unlink(last, &version);
             }
@@ -342,7 +324,7 @@ impl Cache {
         let number = version.page.number();
         // The applier installs first and marks dirty then; so whichever of us comes second sees the other.
         let mut dirty = self.dirty.lock();
-        if self.table.cell(number).load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, version)) {
+        if self.table.cell(number).newest.load().as_ref().is_some_and(|newest| Arc::ptr_eq(newest, version)) {
             dirty.remove(&number);
         }
         // Last, for from here on the page may be evicted, and would then be looked for in vain.
@@ -368,7 +350,7 @@ impl Cache {
     }
 
     fn try_evict(&self, number: PageNo) -> Evicted {
-        let cell = self.table.cell(number);
+        let cell = &self.table.cell(number).newest;
         // A load under way holds the stripe and may itself wait for the clock, so waiting here could be for ever.
         let Some(_stripe) = self.stripes[number.0 as usize % STRIPES].try_lock() else {
             return Evicted::Kept;

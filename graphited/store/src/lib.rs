@@ -21,6 +21,7 @@ pub mod locks;
 mod open;
 mod page;
 mod pager;
+mod prefetch;
 mod readers;
 pub mod record;
 mod recovery;

@@ -42,6 +42,13 @@ pub trait PageReader {
         Ok(())
     }
 
+    /// Page `number` will be looked at soon, at the start of its body and at `offset` of it. Whoever says so for several
+    /// pages before the first look waits for all of them together. A page that is not in memory is not read for it.
+    #[inline]
+    fn prefetch(&self, number: PageNo, offset: usize) {
+        let _ = (number, offset);
+    }
+
     /// The page `number`, which has to be of `kind`.
     ///
     /// # Errors

@@ -211,6 +211,12 @@ pub fn init(page: &mut Page) {
     page.body_mut().fill(0);
 }
 
+/// Where in the body it is written where the record in `slot` is.
+#[inline]
+pub fn entry_offset(slot: u16) -> usize {
+    (DIRECTORY + usize::from(slot) * ENTRY_BYTES).min(PAGE_BODY_BYTES - ENTRY_BYTES)
+}
+
 /// The record in `slot`, if there is one.
 #[inline]
 pub fn get(page: &Page, slot: u16) -> Option<&[u8]> {

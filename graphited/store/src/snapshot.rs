@@ -92,6 +92,11 @@ impl PageReader for Snapshot {
     }
 
     #[inline]
+    fn prefetch(&self, number: PageNo, offset: usize) {
+        self.inner.cache.prefetch(number, offset);
+    }
+
+    #[inline]
     fn expect(&self, pages: usize) -> Result<()> {
         match self.budget.get() {
             Some(left) if pages > left as usize => Err(Error::NotCached),

@@ -31,7 +31,8 @@ pub(crate) use modelled::{MutexGuard, wait, wait_timeout};
 pub(crate) use std::sync::MutexGuard;
 
 pub(crate) use primitives::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-// Nobody waits at these: what initialises a cell is a few steps of its own.
+// Nobody waits at these: what initialises a cell is a few steps of its own, and pointers are only hints.
+pub(crate) use std::sync::atomic::AtomicPtr;
 pub(crate) use std::sync::{Arc, OnceLock};
 
 /// A mutex whose poison is a panic.

@@ -60,6 +60,12 @@ fn with_block<R: PageReader, T>(
     look(Block::parse(bytes, owner).map_err(corrupt)?).map_err(corrupt)
 }
 
+/// The entries at `location` will be visited soon: see [`PageReader::prefetch`].
+#[inline]
+pub fn prefetch<R: PageReader>(r: &R, location: Location) {
+    r.prefetch(location.page, if location.is_tree() { 0 } else { record::entry_offset(location.slot) });
+}
+
 /// Visits the entries of some types, or all, in order of type. Each call gets a run of entries of one type, which
 /// lies in one page; in a hub a type comes once for every leaf that it reaches. `Break` ends the visit.
 ///

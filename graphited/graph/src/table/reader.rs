@@ -2,9 +2,11 @@
 
 use std::marker::PhantomData;
 
-use graphite_store::PageReader;
+use graphite_store::{PageNo, PageReader};
 
-use super::{Entry, FANOUT, Table, check_table_page, index_at, leaf_directory, slot_bytes, split};
+use super::{
+    Entry, FANOUT, Table, check_table_page, index_at, leaf_directory, slot_bytes, slot_offset, split,
+};
 use crate::Result;
 
 /// Remembers the directory page and the table page of the last slot, so that slots that come sorted cost one page
@@ -42,17 +44,35 @@ impl<'r, T: Table, R: PageReader> TableReader<'r, T, R> {
         }
     }
 
-    /// Fetches table page `logical`, if there is one. Apart from `read`, which is to be small enough to vanish in
-    /// its caller's loop.
-    #[cold]
-    #[inline(never)]
-    fn turn_to(&mut self, logical: u64) -> Result<Option<&R::Ref<'r>>> {
+    /// Slot `slot` will be read soon: see [`PageReader::prefetch`].
+    ///
+    /// # Errors
+    /// As [`TableReader::read`].
+    #[inline]
+    pub fn prefetch(&mut self, slot: T::Slot) -> Result<()> {
+        let (logical, index) = split::<T>(slot);
+        if let Some(number) = self.table_page(logical)? {
+            self.r.prefetch(number, slot_offset::<T>(index));
+        }
+        Ok(())
+    }
+
+    /// The page of the file that is table page `logical`, if there is one.
+    fn table_page(&mut self, logical: u64) -> Result<Option<PageNo>> {
         let group = logical / FANOUT as u64;
         if self.directory.as_ref().is_none_or(|(at, _)| *at != group) {
             self.directory = leaf_directory::<T, R>(self.r, logical)?.map(|page| (group, page));
         }
         let Some((_, directory)) = &self.directory else { return Ok(None) };
-        let Some(number) = Entry::read(directory, index_at(logical, 0)).page else { return Ok(None) };
+        Ok(Entry::read(directory, index_at(logical, 0)).page)
+    }
+
+    /// Fetches table page `logical`, if there is one. Apart from `read`, which is to be small enough to vanish in
+    /// its caller's loop.
+    #[cold]
+    #[inline(never)]
+    fn turn_to(&mut self, logical: u64) -> Result<Option<&R::Ref<'r>>> {
+        let Some(number) = self.table_page(logical)? else { return Ok(None) };
         let page = self.r.page(number)?;
         check_table_page::<T>(&page, logical)?;
         Ok(Some(&self.page.insert((logical, page)).1))

@@ -59,3 +59,21 @@ fn a_read_that_a_write_tore_is_answered_by_what_was_written() {
     assert!(cache.newest_or_load(PageNo(8), torn).is_err());
     assert!(cache.newest(PageNo(8)).is_none());
 }
+
+/// Asks for a page that was never there, for one that is there, and for one whose version was freed.
+#[test]
+fn to_ask_for_a_page_early_neither_loads_nor_keeps_it() {
+    let cache = Cache::new(0);
+    let version = cache.make_version(page(1));
+    version.in_file.store(true, Ordering::Release);
+    cache.prefetch(PageNo(7), 0);
+    assert!(cache.newest(PageNo(7)).is_none());
+    cache.install(version, None);
+    for _ in 0..2 {
+        cache.prefetch(PageNo(7), 100);
+        cache.evict();
+    }
+    assert_eq!((cache.resident_pages(), cache.resident_bytes()), (0, 0), "to ask is not to touch");
+    cache.prefetch(PageNo(7), 100);
+    assert!(cache.newest(PageNo(7)).is_none());
+}

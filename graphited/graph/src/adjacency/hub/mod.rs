@@ -26,13 +26,16 @@ use std::ops::ControlFlow;
 use graphite_store::{Page, PageKind, PageNo, PageReader};
 
 pub(super) use page::{INNER_CHILDREN_MAX, LEAF_BLOCK_BYTES_MAX};
-use page::{Inner, KEY_END, KEY_MIN, leaf_block, level_of};
+use page::{Inner, KEY_END, KEY_MIN, last_entry_offset, leaf_block, level_of};
 pub(super) use write::{Left, TreeWriter};
 
 use super::block::{Block, Why};
 use super::entry::{Entries, Entry, Key, Owner};
 use crate::ids::TypeId;
 use crate::{Error, Result};
+
+/// Children of an inner node whose memory is asked for before they are visited.
+const CHILDREN_AHEAD: usize = 2;
 
 /// Which part of an adjacency is asked for.
 #[derive(Clone, Copy)]
@@ -163,7 +166,10 @@ fn visit_node<R: PageReader, B>(
         return node.leaf(page, owner, |block| part.visit_block(block, visit));
     }
     let inner = node.inner(page, owner)?;
-    for index in inner.index_of(part.from)..inner.len() {
+    let first = inner.index_of(part.from);
+    (first..inner.len().min(first + CHILDREN_AHEAD)).for_each(|index| prefetch_child(r, node, inner, index));
+    for index in first..inner.len() {
+        prefetch_child(r, node, inner, index + CHILDREN_AHEAD);
         let (child, _) = node.child(inner, index)?;
         if part.wants_any(child.low.0, child.end.0)
             && let ControlFlow::Break(end) = visit_node(r, owner, child, &*child.fetch(r)?, part, visit)?
@@ -172,6 +178,15 @@ fn visit_node<R: PageReader, B>(
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// Child `index` of `node` will be visited soon, if there is one: see [`PageReader::prefetch`].
+#[inline]
+fn prefetch_child<R: PageReader>(r: &R, node: Node, inner: Inner<'_>, index: usize) {
+    if let Some(child) = inner.get(index) {
+        // All of its keys are compared with its range, so the last is looked at first.
+        r.prefetch(child.page, if node.level == 1 { last_entry_offset(child.count) } else { 0 });
+    }
 }
 
 /// Number of entries, of some types or all.

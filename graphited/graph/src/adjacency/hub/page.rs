@@ -24,7 +24,7 @@
 
 use graphite_store::{PAGE_BODY_BYTES, Page, PageNo};
 
-use crate::adjacency::block::{Block, Why, insert_in_place};
+use crate::adjacency::block::{BLOCK_HEADER_BYTES, Block, GROUP_HEADER_BYTES, Why, insert_in_place};
 use crate::adjacency::entry::{ENTRY_BYTES, Entry, Key, OWNER_BYTES, Owner};
 use crate::ids::TypeId;
 
@@ -59,6 +59,13 @@ pub(super) fn leaf_block(page: &Page, owner: Owner) -> Result<Block<'_>, Why> {
     let len = usize::from(u16::from_le_bytes([body[LEAF_LEN], body[LEAF_LEN + 1]]));
     let bytes = body[LEAF_BLOCK..].get(..len).ok_or("a hub's leaf is longer than its page")?;
     Block::parse(bytes, owner)
+}
+
+/// Where in the body the last entry of a leaf of so many is, if they are of one type.
+#[inline]
+pub(super) fn last_entry_offset(entries: u32) -> usize {
+    const FIRST: usize = LEAF_BLOCK + BLOCK_HEADER_BYTES + GROUP_HEADER_BYTES;
+    (FIRST + (entries as usize).saturating_sub(1) * ENTRY_BYTES).min(PAGE_BODY_BYTES - ENTRY_BYTES)
 }
 
 /// Bytes of a leaf's block.
@@ -160,6 +167,12 @@ impl<'a> Inner<'a> {
     #[inline]
     pub(super) fn len(self) -> usize {
         self.children.len()
+    }
+
+    /// Child `index`, if there are that many. The low of the first says nothing.
+    #[inline]
+    pub(super) fn get(self, index: usize) -> Option<Child> {
+        self.children.get(index).map(Child::decode)
     }
 
     pub(super) fn children(self) -> impl Iterator<Item = Child> + 'a {
