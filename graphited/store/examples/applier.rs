@@ -20,7 +20,7 @@ fn main() {
     let pages: Vec<PageNo> = (0..1000).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
     turn.commit().unwrap();
     store.checkpoint().unwrap();
-    let sets = 200_000;
+    let sets: u64 = std::env::args().nth(2).map_or(200_000, |n| n.parse().unwrap());
     let begun = Instant::now();
     let mut seed = 1u64;
     for group in 0..sets / per_group {

@@ -17,6 +17,9 @@ use std::sync::Arc;
 pub use real::RealDisk;
 pub use sim::{Counters, Fault, LastOp, Op, OpKind, Outcome, SIMULATED_CRASH, SimDisk};
 
+/// Bytes of the blocks that [`DiskFile::write_synced`] writes: as large as those of any common device.
+pub const BLOCK_BYTES: usize = 4096;
+
 /// How [`Disk::open`] treats a file that is or is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -54,6 +57,15 @@ pub trait DiskFile: Send + Sync + Debug {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes all writes so far, and the length, durable (`fdatasync`).
     fn sync(&self) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset` and makes them durable, as a log's end moves on: whoever writes behind what was
+    /// written last has it cheapest. What follows `bytes` in their last block of [`BLOCK_BYTES`] may be zeros afterwards.
+    ///
+    /// Whoever writes to a file so, writes to that part of it only so, and one at a time. After an error it is unknown what
+    /// is durable of the bytes, and of those written before and not synced.
+    fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)?;
+        self.sync()
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the length is zero.
@@ -73,5 +85,6 @@ pub trait DiskFile: Send + Sync + Debug {
     fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
+mod direct;
 mod real;
 mod sim;

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
+use super::direct::DirectWriter;
 use super::{Disk, DiskFile, OpenMode};
+use crate::sync::Mutex;
 
 /// Bytes read and written at once where room is reserved by writing zeros.
 const ZEROS_BYTES: usize = 64 * 1024;
@@ -32,6 +34,7 @@ pub struct RealDisk;
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    direct: Mutex<DirectWriter>,
 }
 
 impl Disk for RealDisk {
@@ -48,7 +51,7 @@ impl Disk for RealDisk {
         if mode == OpenMode::ReadOnly && file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile { file, direct: Mutex::default() }))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -106,6 +109,14 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.direct.lock().write_synced(&self.file, bytes, offset)? {
+            return Ok(());
+        }
+        self.write_at(bytes, offset)?;
+        self.sync()
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -161,8 +161,7 @@ impl Log {
             (start, tail.end, std::mem::take(&mut tail.reserved))
         };
         if start < end {
-            let written = self.segments.write(start, &flusher.spare);
-            if let Err(error) = written.and_then(|()| self.segments.sync(start, end)) {
+            if let Err(error) = self.segments.write_synced(start, &flusher.spare) {
                 flusher.failed = Some(error.clone());
                 return Err(error);
             }

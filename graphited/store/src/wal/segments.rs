@@ -292,6 +292,18 @@ impl Segments {
         })
     }
 
+    /// As [`Segments::write`], and makes it durable, as this log is.
+    ///
+    /// The log ends there: what follows in the last block may be zeros afterwards.
+    pub(crate) fn write_synced(&self, lsn: Lsn, bytes: &[u8]) -> Result<()> {
+        if !self.sync {
+            return self.write(lsn, bytes);
+        }
+        self.in_pieces(lsn, bytes.len(), |file, path, offset, range| {
+            file.write_synced(&bytes[range], offset).map_err(|e| Error::io("write and sync", path, &e))
+        })
+    }
+
     /// Makes what was written to `start..end` durable.
     pub(crate) fn sync(&self, start: Lsn, end: Lsn) -> Result<()> {
         if !self.sync || start >= end {

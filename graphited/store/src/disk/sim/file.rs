@@ -9,7 +9,7 @@ use super::fault::OpKind;
 use super::inode::end_of;
 use super::life::Life;
 use super::lock;
-use crate::disk::DiskFile;
+use crate::disk::{BLOCK_BYTES, DiskFile};
 
 /// A handle on one inode; dead with the life in which it was opened.
 pub(super) struct SimFile {
@@ -66,6 +66,23 @@ impl DiskFile for SimFile {
         };
         let failed = |life: &mut Life| life.state.inode_mut(self.inode).drop_dirty();
         life.change((OpKind::Sync, &self.path, 0, 0), sync, failed)
+    }
+
+    /// Whole blocks, if the file is long enough, as the real one writes them at worst.
+    fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let head = (offset % BLOCK_BYTES as u64) as usize;
+        let start = offset - head as u64;
+        let mut blocks = vec![0; (head + bytes.len()).next_multiple_of(BLOCK_BYTES)];
+        let is_inside =
+            start.checked_add(blocks.len() as u64).is_some_and(|end| self.len().is_ok_and(|len| end <= len));
+        if bytes.is_empty() || !is_inside {
+            self.write_at(bytes, offset)?;
+        } else {
+            self.alive()?.state.inode(self.inode).read(&mut blocks[..head], start)?;
+            blocks[head..head + bytes.len()].copy_from_slice(bytes);
+            self.write_at(&blocks, start)?;
+        }
+        self.sync()
     }
 
     fn len(&self) -> io::Result<u64> {
