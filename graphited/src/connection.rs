@@ -3,8 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, ThreadId};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
@@ -33,6 +32,8 @@ pub(crate) struct Connection {
     pub outbox: Outbox,
     /// Whether the reactor wants to know when a commit of this session has become visible.
     awaits_visible: AtomicBool,
+    /// One more than the slot whose reply is sent by who parked it; 0 if there is none.
+    attended: AtomicU64,
     /// Whether the reactor has something to do as soon as the session's state is back.
     is_awaited: AtomicBool,
     /// Requests that overtake and are not answered yet.
@@ -53,6 +54,7 @@ impl Connection {
             stream,
             outbox: Outbox::default(),
             awaits_visible: AtomicBool::new(false),
+            attended: AtomicU64::new(0),
             is_awaited: AtomicBool::new(false),
             overtaking: AtomicUsize::new(0),
             is_over: Arc::default(),
@@ -78,22 +80,28 @@ impl Connection {
         }
     }
 
-    /// Adds a parked reply and sends it: right here if `leader` (who parked it) is this thread, else on the reactor,
-    /// so that whoever led a sync for many goes on with the next.
-    pub(crate) fn answer_parked(
-        self: &Arc<Self>,
-        slot: Slot,
-        frame: Vec<u8>,
-        leader: ThreadId,
-        events: &Events,
-    ) {
+    /// The reply in this slot is sent by the caller, if it is there when it calls [`Connection::send_attended`].
+    pub(crate) fn attend(&self, slot: Slot) {
+        self.attended.store(slot.number() + 1, Ordering::SeqCst);
+    }
+
+    /// Sends what waits, and leaves what is filled from now on to the reactor.
+    pub(crate) fn send_attended(&self, events: &Events) {
+        self.attended.store(0, Ordering::SeqCst);
+        // Looked at only now: whoever filled the slot before has left it to us.
+        if self.outbox.has_to_send() {
+            self.send(events);
+        }
+    }
+
+    /// Adds a parked reply. It is sent by who parked it, if that one attends to it still; else on the reactor, so that
+    /// whoever led a sync for many goes on with the next.
+    pub(crate) fn answer_parked(self: &Arc<Self>, slot: Slot, frame: Vec<u8>, events: &Events) {
         self.outbox.fill(slot, frame);
         if self.awaits_visible.swap(false, Ordering::SeqCst) {
             events.post(Event::Visible { session: self.session });
         }
-        if thread::current().id() == leader {
-            self.send(events);
-        } else {
+        if self.attended.load(Ordering::SeqCst) != slot.number() + 1 {
             events.post(Event::Send { connection: self.clone() });
         }
     }

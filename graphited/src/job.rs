@@ -89,6 +89,18 @@ impl Answer {
     }
 }
 
+/// An answer that is in the outbox of its connection, or on its way there, and has to be sent.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Unsent(Arc<Connection>);
+
+impl Unsent {
+    /// Sends it, if it may leave; whoever fills its slot later sees to that.
+    pub(crate) fn send(self, shared: &Shared) {
+        self.0.send_attended(&shared.events);
+    }
+}
+
 type Result<T> = std::result::Result<T, WireError>;
 
 impl Job {
@@ -121,8 +133,9 @@ impl Job {
         }
     }
 
-    /// Does it.
-    pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) {
+    /// Does it. The answer is left for the caller to send: as soon as the client has it, it asks for more, and the caller
+    /// may be about to listen for that.
+    pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) -> Unsent {
         let was_admitted = self.is_for_writers();
         let answer = self.perform(shared).unwrap_or_else(|error| {
             let frame = self.error(&error, shared);
@@ -131,7 +144,7 @@ impl Job {
         if was_admitted && !self.state.writes() {
             shared.leave_admission(self.connection.session);
         }
-        self.finish(answer, shared);
+        self.finish(answer, shared)
     }
 
     fn perform(&mut self, shared: &Shared) -> Result<Answer> {
@@ -237,7 +250,7 @@ impl Job {
     }
 
     /// Answers, and sends the state home.
-    fn finish(self, answer: Answer, shared: &Arc<Shared>) {
+    fn finish(self, answer: Answer, shared: &Arc<Shared>) -> Unsent {
         let Answer { frame, after, committed } = answer;
         let (connection, msgid) = (self.connection, self.msgid);
         let transaction = self.state.info;
@@ -245,14 +258,14 @@ impl Job {
         let store = shared.db.store();
         if after <= store.visible_lsn() {
             connection.outbox.add_in_order(frame);
-            connection.send(&shared.events);
             shared.events.post_done(done, &connection);
-            return;
+            return Unsent(connection);
         }
         let slot = connection.outbox.reserve(frame.len());
         // The session may go on with its next request while this answer is parked.
         shared.events.post_done(done, &connection);
-        let (leader, shared) = (std::thread::current().id(), shared.clone());
+        connection.attend(slot);
+        let (parked, shared) = (connection.clone(), shared.clone());
         store.when_visible(after, move |verdict| {
             let frame = match verdict {
                 Ok(()) => frame,
@@ -267,8 +280,9 @@ impl Job {
                     frame
                 }
             };
-            connection.answer_parked(slot, frame, leader, &shared.events);
+            parked.answer_parked(slot, frame, &shared.events);
         });
+        Unsent(connection)
     }
 }
 

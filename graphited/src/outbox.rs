@@ -25,6 +25,13 @@ const KEEP_BYTES: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
 
+impl Slot {
+    /// How many slots of the connection were taken before it.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// How a sending ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {

@@ -18,7 +18,7 @@ mod transactions;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,9 +135,17 @@ impl Reactor {
     /// # Errors
     /// The system's: the reactor cannot go on.
     pub(crate) fn run(&mut self) -> io::Result<Left> {
-        while self.core.phase != Phase::Left {
+        loop {
+            // What came to pass while nobody was here is done before anybody is asked for more.
+            self.take_events();
+            self.take_deadlines();
+            self.look_at_ready();
+            self.go_on_leaving();
             if let Some(job) = self.core.own_job.take() {
                 return Ok(Left::ForJob(job));
+            }
+            if self.core.phase == Phase::Left {
+                return Ok(Left::ForGood);
             }
             let timeout = self.timeout();
             match self.poll.poll(&mut self.polled, timeout) {
@@ -154,12 +162,7 @@ impl Reactor {
                 }
             }
             self.polled = polled;
-            self.take_events();
-            self.take_deadlines();
-            self.look_at_ready();
-            self.go_on_leaving();
         }
-        Ok(Left::ForGood)
     }
 
     /// So many threads wait for the reactor to be left to them, as the counter says.
@@ -167,8 +170,24 @@ impl Reactor {
         self.core.followers = waiting;
     }
 
+    /// What tells whether there is something to do, beside what [`Reactor::has_to_do`] says.
+    pub(crate) fn poll_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Whether there is something to do that the poll does not tell of.
+    pub(crate) fn has_to_do(&self) -> bool {
+        // A session's state may have come home quietly just before somebody asked for it.
+        !self.core.ready.is_empty() || self.core.shared.events.is_any()
+    }
+
+    /// When there is something to do though nothing comes.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.core.timers.next()
+    }
+
     fn timeout(&self) -> Option<std::time::Duration> {
-        if !self.core.ready.is_empty() || self.core.shared.events.is_any() {
+        if self.has_to_do() {
             return Some(std::time::Duration::ZERO);
         }
         let next = self.core.timers.next()?;

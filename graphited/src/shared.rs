@@ -99,7 +99,7 @@ impl Shared {
     pub(crate) fn start(self: &Arc<Self>, job: Box<Job>) {
         let shared = self.clone();
         let pool = if job.is_for_writers() { &self.writes } else { &self.reads };
-        pool.give(move || job.run(&shared));
+        pool.give(move || job.run(&shared).send(&shared));
     }
 
     /// Admits the session to write, if a place is free.
