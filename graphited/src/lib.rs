@@ -27,6 +27,7 @@ mod job;
 mod listen;
 mod lock_words;
 mod monitor;
+mod lookup;
 mod outbox;
 mod ownership;
 mod plans;

@@ -7,10 +7,12 @@ use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use graphite_graph::NodeId;
 use graphite_protocol::{Decoder, ErrorCode, Pairs, Plan, Value, Wire, WireError};
 use graphite_query as query;
 use rustc_hash::FxHasher;
 
+use crate::lookup::Lookup;
 use crate::{convert, errors, statement_text};
 
 /// Longest plan, in bytes on the wire, that is kept ready.
@@ -36,6 +38,8 @@ pub(crate) struct Prepared {
     pub writes: bool,
     /// About how many bytes of memory it takes.
     pub memory_bytes: u64,
+    /// If it reads one whole node.
+    pub lookup: Option<Lookup>,
     /// Parameters that stand for entities.
     entities: Vec<String>,
     /// What tries in vain have cost, less what the others have saved.
@@ -54,12 +58,14 @@ impl Prepared {
         let plan = query::Prepared::new(plan).map_err(|error| errors::of_query(&error))?;
         let columns = plan.columns().iter().map(|(name, _)| name.clone()).collect();
         let (text, writes) = (statement_text::of_plan(plan.plan()).into(), plan.is_write());
+        let lookup = Lookup::of(plan.plan());
         Ok(Prepared {
             plan: Arc::new(plan),
             columns,
             text,
             writes,
             memory_bytes,
+            lookup,
             entities,
             misses: AtomicU32::new(0),
             untried: AtomicU32::new(0),
@@ -97,12 +103,24 @@ impl Prepared {
 pub(crate) struct DecodedRun {
     /// The plan.
     pub prepared: Arc<Prepared>,
-    /// Its parameters.
+    /// Its parameters; see `lookup`.
     pub params: Arc<query::Params>,
+    /// The node that is to be read, if the plan is no more than that; then `params` are empty until
+    /// [`DecodedRun::is_no_lookup`] is called.
+    pub lookup: Option<NodeId>,
     /// Most rows of the answer.
     pub fetch: Option<u32>,
     /// How long it may run.
     pub timeout_ms: Option<u64>,
+}
+
+impl DecodedRun {
+    /// It is run as any other plan.
+    pub(crate) fn is_no_lookup(&mut self) {
+        if let (Some(id), Some(lookup)) = (self.lookup.take(), &self.prepared.lookup) {
+            self.params = Arc::new(lookup.params(id));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -193,6 +211,7 @@ impl PlanCache {
     pub(crate) fn decode_run(&mut self, mut from: Decoder<'_>) -> Result<DecodedRun, WireError> {
         let bad = |why: &str| WireError::new(ErrorCode::BadRequest, format!("run: {why}"));
         let (mut prepared, mut params, mut fetch, mut timeout_ms) = (None, None, None, None);
+        let mut lookup = None;
         // Parameters that come before the plan wait for it, for it says which of them stand for entities.
         let mut early = None;
         let mut seen = [false; 4];
@@ -207,7 +226,12 @@ impl PlanCache {
             }
             match (field, &prepared) {
                 (0, _) => prepared = Some(self.read_plan(&mut from)?),
-                (1, Some(plan)) => params = Some(self.read_params(&mut from, plan)?),
+                (1, Some(plan)) => {
+                    lookup = plan.lookup.as_ref().and_then(|lookup| lookup.take_id(&mut from));
+                    if lookup.is_none() {
+                        params = Some(self.read_params(&mut from, plan)?);
+                    }
+                }
                 (1, None) => {
                     early = Some(from.clone());
                     from.skip()?;
@@ -231,7 +255,7 @@ impl PlanCache {
             return Err(bad("fetch is at least 1"));
         }
         let params = params.unwrap_or_else(|| self.no_params.clone());
-        Ok(DecodedRun { prepared, params, fetch, timeout_ms })
+        Ok(DecodedRun { prepared, params, lookup, fetch, timeout_ms })
     }
 }
 
@@ -281,7 +305,9 @@ mod tests {
         let plan = Plan::of([Step::Node { ids: vec![who], required: false }]);
         let params = [("who", Value::Int(7))].into_iter().collect();
         let whole = encode(&Run { plan: plan.clone(), params, fetch: None, timeout_ms: Some(5) });
-        let decoded = decode(&mut cache, &whole).unwrap();
+        let mut decoded = decode(&mut cache, &whole).unwrap();
+        assert_eq!((decoded.lookup, decoded.params.get("who")), (Some(NodeId(7)), None));
+        decoded.is_no_lookup();
         assert_eq!(decoded.params.get("who"), Some(&graphite_graph::Value::Int(7)));
         // Whatever comes first.
         let mut turned = Vec::new();

@@ -13,6 +13,9 @@ const VEC: &str = "a Vec takes every byte";
 /// Header of an extension value of at most 255 bytes: marker, length, type.
 const EXT8_HEADER_BYTES: usize = 3;
 
+/// A map of at most so many pairs says how many by one byte.
+pub const ENCODED_SHORT_PAIRS_MAX: usize = 15;
+
 /// Appends MessagePack to a buffer.
 #[derive(Debug)]
 pub struct Encoder<'a> {
@@ -110,8 +113,8 @@ impl<'a> Encoder<'a> {
         rmp::write_map_len(self.out, length(len)).expect(VEC);
     }
 
-    /// Adds one pair to a map of fewer than 15 that was begun at `at`.
-    pub(crate) fn one_more_pair(&mut self, at: usize) {
+    /// Adds one pair to a map of fewer than [`ENCODED_SHORT_PAIRS_MAX`] that was begun at `at`.
+    pub fn one_more_pair(&mut self, at: usize) {
         debug_assert!((0x80..0x8f).contains(&self.out[at]));
         self.out[at] += 1;
     }

@@ -42,7 +42,7 @@ mod wire;
 pub use columns::{Bitmap, Column, ColumnData, Packed, StringColumn};
 pub use decode::{Decoder, Kind};
 pub use decode_error::{DecodeError, DecodeErrorKind, Refusal};
-pub use encode::{Encoder, ExtMark, ListMark};
+pub use encode::{ENCODED_SHORT_PAIRS_MAX, Encoder, ExtMark, ListMark};
 pub use error::{ErrorCode, WireError};
 pub use frame::{FrameError, FrameReader};
 pub use harmless::{harmless, is_harmless};

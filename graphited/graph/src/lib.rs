@@ -45,7 +45,7 @@ pub use ids::{Direction, EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, N
 pub use importer::Importer;
 pub use locks::ReadIntent;
 pub use overlay::Overlay;
-pub use page_view::PageView;
+pub use page_view::{PageView, ShowNode};
 pub use transaction::{CommitResult, Summary, Transaction};
 pub use value::Value;
 pub use view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};

@@ -14,11 +14,20 @@ use crate::catalog::Catalog;
 use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
 use crate::expand;
 use crate::location::Location;
-use crate::nodes::{self, NODES_PER_PAGE, NodeRecord};
-use crate::properties::{read_properties, read_property};
+use crate::nodes::{self, NODES_PER_PAGE, NodeReader, NodeRecord};
+use crate::properties::{read_properties, read_property, show_properties};
 use crate::state;
+use crate::value_codec::Seen;
 use crate::view::{EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, SCAN_PAGES_MAX, Scan, View};
 use crate::{Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, NodeId, NodeSlot, Result, TypeId, Value};
+
+/// Whoever a node is shown to, piece by piece; each says whether to go on.
+pub trait ShowNode {
+    /// The labels, sorted; comes first.
+    fn labels(&mut self, labels: &[LabelId]) -> bool;
+    /// A property; they come by rising key.
+    fn property(&mut self, key: KeyId, value: Seen<'_>) -> bool;
+}
 
 /// The graph in one consistent state of pages.
 pub struct PageView<R> {
@@ -33,7 +42,7 @@ impl<R: PageReader> PageView<R> {
     }
 
     /// The catalog, without a clone of it.
-    pub(crate) fn known(&self) -> &Arc<Catalog> {
+    pub fn known(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 
@@ -45,6 +54,21 @@ impl<R: PageReader> PageView<R> {
     fn node_record(&self, node: impl NodeName) -> Result<Option<NodeRecord>> {
         let record = nodes::read_node(&self.reader, node.slot())?;
         Ok(record.filter(|record| node.is_of(record.generation)))
+    }
+
+    /// Shows a node to `show`, without making it. Returns whether all of it was shown: there is such a node, and `show`
+    /// never said stop.
+    ///
+    /// # Errors
+    /// As [`View::node`].
+    pub fn show_node(&self, node: NodeId, show: &mut impl ShowNode) -> Result<bool> {
+        let Some(record) = self.node_record(node)? else { return Ok(false) };
+        let labels = self.catalog.labels_of(record.label_set).ok_or(Error::UnknownLabels { node })?;
+        if !show.labels(labels) {
+            return Ok(false);
+        }
+        let Some(at) = record.properties else { return Ok(true) };
+        show_properties(&self.reader, at, |key, value| show.property(key, value))
     }
 
     fn edge_record(&self, edge: impl EdgeName) -> Result<Option<EdgeRecord>> {

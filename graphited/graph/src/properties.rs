@@ -27,7 +27,7 @@ use graphite_store::{Page, PageKind, PageNo, PageReader, record};
 pub use self::change::{Others, change_properties, check_value, delete_properties, write_properties};
 use self::overflow::Chain;
 use crate::location::Location;
-use crate::value_codec::{self, BadValue, put_varint, take_byte, take_varint};
+use crate::value_codec::{self, BadValue, Seen, put_varint, take_byte, take_varint};
 use crate::{EdgeSlot, Error, KeyId, NodeSlot, Result, Value};
 
 /// Longest value that a property may hold, in its stored form; and the longest chain.
@@ -103,6 +103,29 @@ pub fn read_properties<R: PageReader>(r: &R, at: Location) -> Result<Vec<(KeyId,
         Ok(true)
     })?;
     Ok(properties)
+}
+
+/// Shows all properties of the record at `at`, by rising key, until `show` says stop (false). Returns whether it did
+/// not.
+///
+/// # Errors
+/// As [`read_properties`].
+pub fn show_properties<R: PageReader>(
+    r: &R,
+    at: Location,
+    mut show: impl FnMut(KeyId, Seen<'_>) -> bool,
+) -> Result<bool> {
+    let mut is_whole = true;
+    each_pair(r, at, |key, stored| {
+        is_whole = match stored {
+            Stored::Inline(mut bytes) => {
+                show(key, value_codec::look(&mut bytes).map_err(|bad| corrupt(at, bad))?)
+            }
+            chain @ Stored::Chain(_) => show(key, Seen::Value(load(r, at, chain)?)),
+        };
+        Ok(is_whole)
+    })?;
+    Ok(is_whole)
 }
 
 /// Property `key` of the record at `at`; no other is decoded.

@@ -51,6 +51,7 @@ const SMALL_INT: u8 = 0x80;
 pub struct BadValue(pub &'static str);
 
 const CUT_OFF: BadValue = BadValue("a value is cut off");
+const NOT_UTF8: BadValue = BadValue("a string is not UTF-8");
 const TOO_DEEP: BadValue = BadValue("lists are nested too deep");
 
 /// Appends a value.
@@ -158,6 +159,28 @@ fn decode_at(bytes: &mut &[u8], depth: usize) -> Result<Value, BadValue> {
     })
 }
 
+/// A value that is only looked at: a string is not copied.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Seen<'a> {
+    /// A string.
+    Text(&'a str),
+    /// Anything else.
+    Value(Value),
+}
+
+/// As [`decode`], of a value that is only looked at.
+///
+/// # Errors
+/// As [`decode`].
+pub fn look<'a>(bytes: &mut &'a [u8]) -> Result<Seen<'a>, BadValue> {
+    if bytes.first() != Some(&STRING) {
+        return decode(bytes).map(Seen::Value);
+    }
+    take_byte(bytes)?;
+    let text = std::str::from_utf8(take_slice(bytes)?).map_err(|_| NOT_UTF8)?;
+    Ok(Seen::Text(text))
+}
+
 /// Drops the value that `bytes` start with, without making it.
 ///
 /// # Errors
@@ -247,7 +270,7 @@ fn take_text(bytes: &mut &[u8]) -> Result<String, BadValue> {
 }
 
 fn text(bytes: &[u8]) -> Result<String, BadValue> {
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| BadValue("a string is not UTF-8"))
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NOT_UTF8)
 }
 
 fn take_zone_bytes<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BadValue> {

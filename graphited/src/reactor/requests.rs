@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use graphite_graph::NodeId;
 use graphite_protocol::message::{Body, Message, request_msgid};
 use graphite_protocol::messages::{
     Call, Commit, Empty, Hello, HelloReply, ImportEdges, ImportNodes, Mode, Request, Run,
@@ -17,7 +18,8 @@ use crate::events::Event;
 use crate::import::ImportWork;
 use crate::interrupt::Reason;
 use crate::job::{Job, Work, no_cursor};
-use crate::plans::{DecodedRun, PlanCache};
+use crate::lookup;
+use crate::plans::{DecodedRun, PlanCache, Prepared};
 use crate::rows::{Failure, Rows};
 use crate::state::{HeldSnapshot, Open, Source};
 use crate::timers::Kind;
@@ -183,7 +185,12 @@ impl Core {
         self.execute_run(session, msgid, run)
     }
 
-    pub(super) fn execute_run(&mut self, session: &mut Session, msgid: u32, run: DecodedRun) -> Result<()> {
+    pub(super) fn execute_run(
+        &mut self,
+        session: &mut Session,
+        msgid: u32,
+        mut run: DecodedRun,
+    ) -> Result<()> {
         if let Some(error) = session.state.as_ref().and_then(|state| state.failed()) {
             return Err(error.clone());
         }
@@ -194,6 +201,7 @@ impl Core {
         }
         session.statement = Some((run.prepared.clone(), session.last_active));
         if run.prepared.writes || mode == Some(Mode::Write) {
+            run.is_no_lookup();
             let timeout = run.timeout_ms;
             let work = if run.prepared.writes { Work::Write(run) } else { Work::Read(run) };
             self.work(session, msgid, work, timeout);
@@ -207,7 +215,13 @@ impl Core {
     }
 
     /// Reads from a snapshot: here if what it needs is in memory and not much, else on a worker.
-    pub(super) fn read(&mut self, session: &mut Session, msgid: u32, run: DecodedRun) -> Result<()> {
+    pub(super) fn read(&mut self, session: &mut Session, msgid: u32, mut run: DecodedRun) -> Result<()> {
+        if let Some(node) = run.lookup
+            && self.look_up(session, msgid, &run.prepared, node)
+        {
+            return Ok(());
+        }
+        run.is_no_lookup();
         if !run.prepared.may_be_quick() {
             let timeout = run.timeout_ms;
             self.work(session, msgid, Work::Read(run), timeout);
@@ -225,6 +239,32 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// Answers a read of one whole node, if it is plain; if not, nothing is done.
+    fn look_up(&mut self, session: &mut Session, msgid: u32, prepared: &Prepared, node: NodeId) -> bool {
+        let Some(state) = &session.state else { return false };
+        let own = match &state.transaction {
+            Some(Open::Read(_)) => None,
+            _ => self.shared.db.snapshot().ok(),
+        };
+        let snapshot = match (&own, &state.transaction) {
+            (Some(own), _) => own,
+            (None, Some(Open::Read(held))) => &held.0,
+            (None, _) => return false,
+        };
+        let frame_bytes_max = self.shared.frame_bytes_max();
+        self.scratch.clear();
+        snapshot.reader().limit_to_cache(Some(QUICK_PAGES_MAX));
+        let is_done =
+            lookup::write(snapshot, node, &mut self.scratch, msgid, &prepared.columns, frame_bytes_max);
+        snapshot.reader().limit_to_cache(None);
+        if is_done {
+            self.shared.counters.statements.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            session.connection.outbox.copy_in_order(&self.scratch);
+        }
+        self.tidy_scratch();
+        is_done
     }
 
     fn try_quickly(
