@@ -59,7 +59,8 @@ pub(crate) fn write(
     let mut encoder = Encoder::new(out);
     let mut rows = RowsWriter::begin(&mut encoder, columns.iter());
     rows.row(&mut encoder);
-    let mut writer = Writer { node, catalog: snapshot.known(), out: &mut encoder, begun: None, properties: 0 };
+    let mut writer =
+        Writer { node, catalog: snapshot.known(), out: &mut encoder, begun: None, properties: 0 };
     let is_whole = matches!(snapshot.show_node(node, &mut writer), Ok(true));
     match writer.begun.filter(|_| is_whole) {
         Some((mark, _)) => encoder.ext_end(mark),

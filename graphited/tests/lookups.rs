@@ -24,8 +24,8 @@ fn by_plan(id: u64, required: bool) -> Run {
 /// Both answers, which are the same; errors by their codes.
 fn read(client: &mut Client, id: u64, required: bool) -> Result<RunReply, ErrorCode> {
     let code = |error: WireError| error.code;
-    let [found, expected] = [by_param(id, required), by_plan(id, required)]
-        .map(|run| client.call(&run).map_err(code));
+    let [found, expected] =
+        [by_param(id, required), by_plan(id, required)].map(|run| client.call(&run).map_err(code));
     assert_eq!(found, expected, "{id:x}");
     found
 }
@@ -40,7 +40,7 @@ fn create_all(client: &mut Client) -> Vec<u64> {
         Value::Bytes(vec![0, 255]),
         Value::List(vec![Value::Int(1), Value::String("a".into())]),
         Value::Date(Date { days: -1 }),
-        Value::Duration(Duration { months: 1, days: -2, seconds: -3, nanoseconds: 4 }),
+        Duration { months: 1, days: -2, seconds: -3, nanoseconds: 4 }.into(),
     ];
     let node = |labels: &[&str], properties: Vec<(String, Value)>| NewNode {
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),

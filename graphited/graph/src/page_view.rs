@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::edges::{self, EDGES_PER_PAGE, EdgeRecord};
 use crate::expand;
 use crate::location::Location;
-use crate::nodes::{self, NODES_PER_PAGE, NodeReader, NodeRecord};
+use crate::nodes::{self, NODES_PER_PAGE, NodeRecord};
 use crate::properties::{read_properties, read_property, show_properties};
 use crate::state;
 use crate::value_codec::Seen;

@@ -115,8 +115,7 @@ mod tests {
     /// Writes behind each other, of lengths around those of a block, beside a copy in memory.
     #[test]
     fn writes_behind_each_other_leave_what_was_written() {
-        // Not below the system's directory for temporary files, which may be in memory and know no such writes.
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let file = file_of_ones(dir.path(), 20);
         let mut writer = DirectWriter::default();
         let mut expected = vec![1; 20 * BLOCK_BYTES];
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_past_the_end_is_left_to_others() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let file = file_of_ones(dir.path(), 1);
         let mut writer = DirectWriter::default();
         assert!(!writer.write_synced(&file, &[2; 2], BLOCK_BYTES as u64 - 1).unwrap());
