@@ -116,12 +116,9 @@ impl TransactionLocks {
         self.owner.get_mut().set_statement(statement);
     }
 
-    pub(crate) fn intent(&self) -> ReadIntent {
-        self.intent.get()
-    }
-
-    pub(crate) fn set_intent(&self, intent: ReadIntent) {
-        self.intent.set(intent);
+    /// Returns what it was before.
+    pub(crate) fn set_intent(&self, intent: ReadIntent) -> ReadIntent {
+        self.intent.replace(intent)
     }
 
     /// Lets go of everything. Nothing is taken after that.

@@ -124,14 +124,9 @@ impl Transaction {
         self.holdings.locks.canceller()
     }
 
-    /// What reads are for from now on, until it is said again.
+    /// What reads are for from now on, until it is said again or the statement ends.
     pub fn set_read_intent(&self, intent: ReadIntent) {
         self.holdings.locks.set_intent(intent);
-    }
-
-    /// What reads are for.
-    pub fn read_intent(&self) -> ReadIntent {
-        self.holdings.locks.intent()
     }
 
     /// The newest state that it has read from, which need not be durable: whoever is told what rests on it waits until
@@ -176,6 +171,7 @@ impl Transaction {
     pub fn begin_statement(&mut self) -> Result<()> {
         self.check_failed()?;
         self.rest();
+        self.set_read_intent(ReadIntent::Share);
         self.summary_at_mark = self.summary;
         Ok(())
     }

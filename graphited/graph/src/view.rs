@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::adjacency::Entries;
 use crate::catalog::Catalog;
+use crate::locks::ReadIntent;
 use crate::{
     Direction, EdgeId, EdgeSlot, Error, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, Result, TypeId, Value,
 };
@@ -312,6 +313,14 @@ pub trait View {
     /// # Errors
     /// Of the store.
     fn node_slots_end(&self) -> Result<u64>;
+
+    /// What is read from now on is read for this; returns what it was for before. It makes a difference to a transaction
+    /// only.
+    #[inline]
+    fn intend(&self, intent: ReadIntent) -> ReadIntent {
+        let _ = intent;
+        ReadIntent::Share
+    }
 
     /// Whether there is such a node.
     ///

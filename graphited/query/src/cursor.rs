@@ -139,7 +139,7 @@ fn begin<V: View>(plan: &Prepared, context: &mut Context<'_, V>) -> Result<Vec<S
         made.push(next);
     }
     let Some(Segment::Read(operators)) = last.segments.first() else { return Ok(Vec::new()) };
-    bind(operators, Vec::new(), &context.with_made(&made))
+    bind(operators, None, Vec::new(), &context.with_made(&made))
 }
 
 /// Runs a pipeline that is not the last: all of it if something in it may be required to exist, else only until
@@ -157,7 +157,7 @@ fn run_earlier<V: View>(
         )
     );
     let Some(Segment::Read(operators)) = pipeline.segments.first() else { return Ok(Made::Nothing) };
-    let mut stages = bind(operators, Vec::new(), context)?;
+    let mut stages = bind(operators, None, Vec::new(), context)?;
     let mut made = Made::Nothing;
     while may_fail || made.len() < needed {
         let want = if may_fail { BATCH_ROWS } else { needed - made.len() };

@@ -14,6 +14,7 @@ mod check;
 mod compare;
 mod cursor;
 mod error;
+mod intent;
 mod operators;
 mod params;
 mod plan;

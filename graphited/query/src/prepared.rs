@@ -7,6 +7,7 @@
 
 use crate::check::{ColumnKind, at, columns};
 use crate::error::{At, Result};
+use crate::intent::{Intents, intents};
 use crate::plan::{EntityRef, Plan, Step};
 use crate::planner::{Segment, plan_pipeline};
 
@@ -23,6 +24,7 @@ pub struct Prepared {
 #[derive(Debug)]
 pub(crate) struct PreparedPipeline {
     pub(crate) segments: Vec<Segment>,
+    pub(crate) intents: Intents,
     /// How many of its rows the later pipelines refer to.
     pub(crate) needed: usize,
     /// Its first step.
@@ -39,10 +41,15 @@ impl Prepared {
     pub fn new(plan: Plan) -> Result<Prepared> {
         let columns = columns(&plan)?;
         let first_write = plan.first_write();
-        let mut pipelines = Vec::with_capacity(plan.pipelines.len());
-        for ((index, steps), needed) in plan.pipelines.iter().enumerate().zip(rows_needed(&plan)) {
+        let planned = (0..plan.pipelines.len()).map(|index| plan_pipeline(&plan, index));
+        let planned: Vec<Vec<Segment>> = planned.collect::<Result<_>>()?;
+        let intents = intents(&plan, &planned);
+        let mut pipelines = Vec::with_capacity(planned.len());
+        for ((segments, intents), needed) in planned.into_iter().zip(intents).zip(rows_needed(&plan)) {
+            let index = pipelines.len();
+            let steps = &plan.pipelines[index];
             let [first, last] = [0, steps.len() - 1].map(|number| at(index, number, &steps[number]));
-            pipelines.push(PreparedPipeline { segments: plan_pipeline(&plan, index)?, needed, first, last });
+            pipelines.push(PreparedPipeline { segments, intents, needed, first, last });
         }
         Ok(Prepared { plan, columns, first_write, pipelines })
     }

@@ -7,7 +7,8 @@ use std::collections::hash_map::Entry;
 
 use graphite_graph::catalog::Catalog;
 use graphite_graph::{
-    EdgeId, EdgeSlot, GraphDb, KeyId, LabelId, NodeId, NodeSlot, Summary, Transaction, Value, View,
+    EdgeId, EdgeSlot, GraphDb, KeyId, LabelId, NodeId, NodeSlot, ReadIntent, Summary, Transaction, Value,
+    View,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -80,9 +81,13 @@ impl Run<'_> {
             self.meter.release(kept);
             (answer, kept) = self.pipeline(pipeline)?;
             let mut made = Made::Nothing;
+            if pipeline.intents.finds {
+                self.transaction.intend(ReadIntent::Update);
+            }
             for rows in &answer {
                 made.add(rows, pipeline.needed, pipeline.first, self.transaction)?;
             }
+            self.transaction.intend(ReadIntent::Share);
             self.made.push(made);
         }
         match plan.pipelines().last() {
@@ -108,11 +113,11 @@ impl Run<'_> {
     fn pipeline(&mut self, pipeline: &PreparedPipeline) -> Result<(Vec<Rows>, u64)> {
         let plan = self.plan;
         let (mut rows, mut kept) = (Vec::new(), 0);
-        for segment in &pipeline.segments {
+        for (segment, &updates_from) in pipeline.segments.iter().zip(&pipeline.intents.updates_from) {
             rows = match segment {
                 Segment::Read(operators) => self.with_context(|context| {
                     let kept_before = std::mem::take(&mut kept);
-                    let mut stages = bind(operators, rows, context)?;
+                    let mut stages = bind(operators, updates_from, rows, context)?;
                     let at = operators.last().map(|planned| planned.at);
                     let mut all = Vec::new();
                     while let Some(rows) = pull(&mut stages, BATCH_ROWS, context)? {
@@ -260,6 +265,7 @@ impl Run<'_> {
         nodes.retain(|slot: &NodeSlot| seen_nodes.insert(*slot));
         edges.retain(|slot: &EdgeSlot| seen_edges.insert(*slot));
         let transaction = &mut *self.transaction;
+        transaction.intend(ReadIntent::Update);
         for slot in nodes {
             self.meter.step(self.budget, 1)?;
             if let Some(id) = transaction.node_by_slot(slot).at(at)? {
@@ -272,6 +278,7 @@ impl Run<'_> {
                 change(transaction, Entity::Edge(id)).at(at)?;
             }
         }
+        transaction.intend(ReadIntent::Share);
         self.meter.release(kept);
         Ok(())
     }

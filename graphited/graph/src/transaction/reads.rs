@@ -9,7 +9,7 @@ use graphite_store::locks::{LockMode, LockName};
 use super::Transaction;
 use crate::adjacency::Entries;
 use crate::catalog::Catalog;
-use crate::locks::{EDGE_SPACE, NODE_SPACE, edge_lock, label_lock, node_lock, type_lock};
+use crate::locks::{EDGE_SPACE, NODE_SPACE, ReadIntent, edge_lock, label_lock, node_lock, type_lock};
 use crate::view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
 use crate::{Direction, EdgeSlot, Error, KeyId, LabelId, NodeSlot, Result, TypeId, Value};
 
@@ -61,6 +61,10 @@ impl View for Transaction {
 
     fn key_named(&self, name: &str) -> Result<Option<KeyId>> {
         unless_impossible(self.db.key_id_or_create(name))
+    }
+
+    fn intend(&self, intent: ReadIntent) -> ReadIntent {
+        self.holdings.locks.set_intent(intent)
     }
 
     fn node_count(&self) -> Result<u64> {

@@ -4,7 +4,7 @@
 //! has no number yet matches nothing in a snapshot. In a transaction it could have one before the stage reads, so there
 //! it is given one ([`View::label_named`]).
 
-use graphite_graph::{Direction, EdgeId, KeyId, LabelId, NodeId, TypeId, Value, View};
+use graphite_graph::{Direction, EdgeId, KeyId, LabelId, NodeId, ReadIntent, TypeId, Value, View};
 
 use super::{Context, Stage, Work, collect, expand, order, reach, source, transform};
 use crate::error::{At, Error, Located, Result};
@@ -48,19 +48,24 @@ impl Follow {
     }
 }
 
-/// The stages of a segment. `input` is what the write before it passed on.
+/// The stages of a segment. From the stage `updates_from` on they read what will be changed; `input` is what the write
+/// before it passed on.
 pub(crate) fn bind<V: View>(
     planned: &[Planned],
+    updates_from: Option<usize>,
     input: Vec<Rows>,
     context: &Context<'_, V>,
 ) -> Result<Vec<Stage>> {
     let mut stages = Vec::with_capacity(planned.len());
     let mut input = Some(input);
-    for Planned { at, operator } in planned {
-        stages.push(match operator {
-            Operator::Input => super::input(*at, input.take().unwrap_or_default()),
-            _ => Stage { at: *at, work: bind_one(*at, operator, context)? },
-        });
+    for (place, Planned { at, operator }) in planned.iter().enumerate() {
+        let updates = updates_from.is_some_and(|from| place >= from);
+        let intent = if updates { ReadIntent::Update } else { ReadIntent::Share };
+        let work = match operator {
+            Operator::Input => Work::Input(input.take().unwrap_or_default().into_iter()),
+            _ => bind_one(*at, operator, context)?,
+        };
+        stages.push(Stage { at: *at, intent, work });
     }
     Ok(stages)
 }

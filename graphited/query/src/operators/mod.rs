@@ -17,7 +17,7 @@ mod source;
 mod transform;
 
 use graphite_graph::catalog::Catalog;
-use graphite_graph::{EdgeId, NodeId, View};
+use graphite_graph::{EdgeId, NodeId, ReadIntent, View};
 
 use crate::budget::{Budget, Meter};
 use crate::cell::{Batch, Cell};
@@ -87,6 +87,8 @@ impl Made {
 /// An operator with its state.
 pub(crate) struct Stage {
     at: At,
+    /// What it reads for.
+    intent: ReadIntent,
     work: Work,
 }
 
@@ -124,7 +126,8 @@ pub(crate) fn pull<V: View>(
 ) -> Result<Option<Rows>> {
     let Some((stage, before)) = stages.split_last_mut() else { return Ok(None) };
     let at = stage.at;
-    match &mut stage.work {
+    let asked_for = context.view.intend(stage.intent);
+    let rows = match &mut stage.work {
         Work::Input(rows) => Ok(rows.next()),
         Work::Point(point) => point.next(at, context),
         Work::NodeIds(ids) => ids.next(at, want, context),
@@ -147,7 +150,9 @@ pub(crate) fn pull<V: View>(
         Work::Order(order) => order.next(before, at, want, context),
         Work::Limit(limit) => limit.next(before, want, context),
         Work::Skip(skip) => skip.next(before, context),
-    }
+    };
+    context.view.intend(asked_for);
+    rows
 }
 
 /// Shows the one row of stages that read one node as a whole, without rows in between; `None` if they are others.
@@ -156,7 +161,7 @@ pub(crate) fn show_point<V: View>(
     context: &mut Context<'_, V>,
     batch: &mut Batch,
 ) -> Option<Result<()>> {
-    let [Stage { at, work: Work::Point(point) }] = stages else { return None };
+    let [Stage { at, work: Work::Point(point), .. }] = stages else { return None };
     if !point.is_whole() {
         return None;
     }
@@ -198,9 +203,4 @@ pub(crate) fn is_at_end(stages: &[Stage]) -> bool {
         | Work::Distinct(_)
         | Work::Skip(_) => is_at_end(before),
     }
-}
-
-/// The first stage of a segment after a write.
-pub(crate) fn input(at: At, rows: Vec<Rows>) -> Stage {
-    Stage { at, work: Work::Input(rows.into_iter()) }
 }
