@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use graphite_protocol::PROTOCOL_VERSION;
 use graphite_protocol::messages::{
-    Checkpoint, CheckpointReply, Hello, HelloReply, Ping, Request, Run, Status, StatusReply,
+    Cancel, Checkpoint, CheckpointReply, CommitState, CommitStatus, Hello, HelloReply, Kill, Locks,
+    LocksReply, Ping, Request, Run, Session, Sessions, Status, StatusReply,
 };
-use graphite_protocol::{Plan, Value, socket};
+use graphite_protocol::{Plan, Token, Value, socket};
 
 use crate::connection::Connection;
 use crate::error::{Error, Result};
@@ -194,6 +195,48 @@ impl Client {
     /// The daemon's, or that of the connection.
     pub fn status(&mut self) -> Result<StatusReply> {
         self.call(&Status {})
+    }
+
+    /// Who is connected, what each is doing, and who waits for whom.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn sessions(&mut self) -> Result<Vec<Session>> {
+        self.call(&Sessions {}).map(|reply| reply.sessions)
+    }
+
+    /// Who holds and awaits which lock, and the last deadlocks.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn locks(&mut self) -> Result<LocksReply> {
+        self.call(&Locks {})
+    }
+
+    /// Ends the statement that a session runs, or waits in; returns whether there was one.
+    ///
+    /// # Errors
+    /// `session-not-found`, `not-authorised`; that of the connection.
+    pub fn cancel(&mut self, session: u64) -> Result<bool> {
+        self.call(&Cancel { session }).map(|reply| reply.cancelled)
+    }
+
+    /// Ends a session, if it is still in the transaction that [`Client::sessions`] showed it in, and rolls that back.
+    ///
+    /// # Errors
+    /// `session-not-found`, `transaction-not-found`, `not-authorised`: nothing was done then; that of the connection.
+    pub fn kill(&mut self, session: u64, transaction: Option<u64>) -> Result<()> {
+        self.call(&Kill { session, transaction }).map(|_| ())
+    }
+
+    /// What became of the commit that was given this name with [`Transaction::commit_as`](crate::Transaction::commit_as).
+    /// To be asked after the connection on which it was sent is closed.
+    ///
+    /// # Errors
+    /// `commit-unknown` if that will be known only when the daemon has started anew; `busy` if the commit is still under
+    /// way; that of the connection.
+    pub fn commit_status(&mut self, token: Token) -> Result<CommitState> {
+        self.call(&CommitStatus { token }).map(|reply| reply.state)
     }
 
     /// Writes what is committed from the log into the file, and waits until that is done.

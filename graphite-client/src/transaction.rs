@@ -129,16 +129,17 @@ impl Transaction<'_> {
     /// Makes the changes durable and visible.
     ///
     /// # Errors
-    /// The daemon's, or that of the connection. Unless [`Error::is_commit_unknown`], the changes are undone. If it is,
-    /// a daemon that supports [`Transaction::commit_as`] can be asked.
+    /// The daemon's, or that of the connection. Unless [`Error::is_commit_unknown`], the changes are undone. Who
+    /// wants to be able to ask then names the commit: [`Transaction::commit_as`].
     pub fn commit(self) -> Result<CommitReply> {
         self.finish(None)
     }
 
-    /// As [`Transaction::commit`], under a name by which `commit_status` can be asked for the outcome.
+    /// As [`Transaction::commit`], under a name that was never used before, by which [`Client::commit_status`] can be
+    /// asked for the outcome on another connection.
     ///
     /// # Errors
-    /// As [`Transaction::commit`]; `unsupported` if the daemon keeps no such names; the changes are undone.
+    /// As [`Transaction::commit`].
     pub fn commit_as(self, token: Token) -> Result<CommitReply> {
         self.finish(Some(token))
     }

@@ -158,9 +158,17 @@ fn exit_codes() {
         let ran = run(graphite(&db), usage);
         assert_eq!(ran.code, USAGE, "{usage:?}: {ran:?}");
     }
-    for command in
-        [&["status"][..], &["node", "1"], &["neighbors", "1"], &["path", "1", "2"], &["checkpoint"]]
-    {
+    for command in [
+        &["status"][..],
+        &["sessions"],
+        &["locks"],
+        &["kill", "1"],
+        &["cancel", "1"],
+        &["node", "1"],
+        &["neighbors", "1"],
+        &["path", "1", "2"],
+        &["checkpoint"],
+    ] {
         let ran = run(graphite(&missing), command);
         assert_eq!(ran.code, NO_CONNECTION, "{ran:?}");
         assert!(ran.err.contains("no such file"), "{ran:?}");

@@ -10,7 +10,7 @@ use graphite_client::{Direction, Node, Path, StatusReply, Traversal, Value};
 use super::Target;
 use super::failure::{Failure, Outcome};
 use super::node_arg::NodeArg;
-use super::output::{Format, RowSet, Screen, write_rows};
+use super::output::{Format, RowSet, Screen, write_rows, write_structs};
 use super::show::{bytes, count, elapsed, number};
 
 /// How rows are shown.
@@ -225,23 +225,7 @@ fn checkpoints(status: &StatusReply) -> String {
 
 /// A flat struct as one row.
 fn write_struct(out: &mut impl Write, fields: &impl serde::Serialize, format: Format) -> Outcome {
-    let json = serde_json::to_value(fields).map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut set = RowSet::default();
-    let mut row = Vec::new();
-    for (name, value) in json.as_object().into_iter().flatten() {
-        set.columns.push(name.clone());
-        row.push(match value {
-            serde_json::Value::Null => Value::Nil,
-            serde_json::Value::Bool(value) => Value::Bool(*value),
-            serde_json::Value::Number(value) => {
-                value.as_i64().map_or_else(|| value.as_f64().into(), Value::Int)
-            }
-            serde_json::Value::String(text) => text.as_str().into(),
-            other => other.to_string().into(),
-        });
-    }
-    set.rows.push(row);
-    Ok(write_rows(out, &set, format, Screen::of_stdout())?)
+    Ok(write_structs(out, std::slice::from_ref(fields), format, Screen::of_stdout())?)
 }
 
 /// `graphite checkpoint`

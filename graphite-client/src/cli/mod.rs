@@ -10,6 +10,7 @@ mod node_arg;
 mod output;
 mod show;
 mod tagged;
+mod watching;
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -100,6 +101,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Show what the daemon of the database is doing
     Status(commands::StatusArgs),
+    /// Show who is connected, and who waits for whom
+    Sessions(watching::SessionsArgs),
+    /// Show who holds and awaits which lock, or the last deadlocks
+    Locks(watching::LocksArgs),
+    /// End the statement that a session runs or waits in
+    Cancel(watching::CancelArgs),
+    /// End a session and roll its transaction back
+    Kill(watching::KillArgs),
     /// Show a node: ID, key=value or Label:key=value
     Node(commands::NodeArgs),
     /// Show the nodes that a node is connected to
@@ -136,6 +145,10 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     match cli.command {
         Command::Demo(args) => demo::run(target, &args, &mut out),
         Command::Status(args) => commands::status(target, &args, &mut out),
+        Command::Sessions(args) => watching::sessions(target, &args, &mut out),
+        Command::Locks(args) => watching::locks(target, &args, &mut out),
+        Command::Cancel(args) => watching::cancel(target, &args, &mut out),
+        Command::Kill(args) => watching::kill(target, &args, &mut out),
         Command::Node(args) => commands::node(target, &args, &mut out),
         Command::Neighbors(args) => commands::neighbors(target, &args, &mut out),
         Command::Path(args) => commands::path(target, &args, &mut out),

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use graphite_client::Value;
 use graphite_client::text::harmless;
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::csv::{Dialect, write_bare, write_end, write_field};
@@ -115,6 +116,38 @@ pub(crate) fn write_rows(
         }
         Format::Jsonl => set.rows.iter().try_for_each(|row| writeln!(out, "{}", object(&set.columns, row))),
         Format::Csv => write_csv(out, set, screen),
+    }
+}
+
+/// Writes structs without structs in them, one row for each: their fields are the columns.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_structs<T: Serialize>(
+    out: &mut impl Write,
+    items: &[T],
+    format: Format,
+    screen: Screen,
+) -> io::Result<()> {
+    let mut set = RowSet::default();
+    for item in items {
+        let json = serde_json::to_value(item)?;
+        let fields = json.as_object().into_iter().flatten();
+        let (columns, row) = fields.map(|(name, value)| (name.clone(), from_json(value))).unzip();
+        set.columns = columns;
+        set.rows.push(row);
+    }
+    write_rows(out, &set, format, screen)
+}
+
+fn from_json(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Nil,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(value) => value.as_i64().map_or_else(|| value.as_f64().into(), Value::Int),
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => Value::List(items.iter().map(from_json).collect()),
+        Json::Object(_) => value.to_string().into(),
     }
 }
 
