@@ -123,6 +123,11 @@ impl Daemon {
         self.process.pid()
     }
 
+    /// The database's file.
+    pub(crate) fn database(&self) -> &Path {
+        &self.db
+    }
+
     pub(crate) fn connect(&self) -> Result<Client> {
         Ok(Client::connect_as(&self.socket, "graphite-bench")?)
     }

@@ -17,6 +17,8 @@ mod proc_files;
 mod processes;
 mod random;
 mod report;
+mod sessions;
+mod snapshot_reads;
 mod writers;
 
 use std::error::Error;
@@ -54,6 +56,8 @@ pub(crate) enum Area {
     Point,
     /// Durable commits of one edge each
     Commits,
+    /// What sessions do to each other: commits beside an open transaction, and snapshot reads beside writers
+    Sessions,
     /// Memory while a graph is imported that is larger than the cache
     Memory,
     /// A daemon that has nothing to do
@@ -68,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) rounds: u32,
     pub(crate) out: Option<PathBuf>,
     pub(crate) dir: Option<PathBuf>,
+    pub(crate) beside: Option<PathBuf>,
 }
 
 /// What all areas need.
@@ -77,6 +82,8 @@ pub(crate) struct Bench {
     graph: Graph,
     work: WorkDir,
     rounds: u32,
+    /// The command that says what another database commits.
+    beside: Option<PathBuf>,
 }
 
 impl Bench {
@@ -112,7 +119,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
     };
     let mut report = Report::default();
     describe_run(&mut report, &graph, work.path(), settings.rounds)?;
-    let bench = Bench { programs, graph, work, rounds: settings.rounds };
+    let bench = Bench { programs, graph, work, rounds: settings.rounds, beside: settings.beside };
     let wanted = |area| settings.areas.is_empty() || settings.areas.contains(&area);
 
     measure(&bench, &mut report, wanted);
@@ -142,10 +149,10 @@ fn measure(bench: &Bench, report: &mut Report, wanted: impl Fn(Area) -> bool) {
     if wanted(Area::Idle) {
         idle::measure(bench, report, database).unwrap_or_else(|error| report.fail("idle", error));
     }
-    if [Area::Hops, Area::Point, Area::Commits].into_iter().any(&wanted) {
+    if [Area::Hops, Area::Point, Area::Commits, Area::Sessions].into_iter().any(&wanted) {
         match Loaded::open(bench, database) {
             Ok(loaded) => measure_loaded(bench, report, loaded, &wanted),
-            Err(error) => report.fail("hops, point and commits", error),
+            Err(error) => report.fail("hops, point, commits and sessions", error),
         }
     }
     if wanted(Area::Memory) {
@@ -164,7 +171,16 @@ fn measure_loaded(bench: &Bench, report: &mut Report, loaded: Loaded, wanted: im
     if wanted(Area::Commits) {
         commits::measure(bench, report, &loaded).unwrap_or_else(|error| report.fail("commits", error));
     }
+    if wanted(Area::Sessions) {
+        sessions::measure(bench, report, &loaded).unwrap_or_else(|error| report.fail("sessions", error));
+    }
+    let (db, ids) = (loaded.daemon.database().to_owned(), loaded.ids);
     loaded.daemon.stop().unwrap_or_else(|error| report.fail("the end of the daemon", error));
+    if wanted(Area::Sessions) {
+        let ids: Vec<u64> = ids.iter().map(|id| id.0).collect();
+        snapshot_reads::measure(bench, report, &db, &ids)
+            .unwrap_or_else(|error| report.fail("snapshot reads beside writers", error));
+    }
 }
 
 /// The directory that cargo builds into, which is not cleared between runs.

@@ -38,6 +38,10 @@ struct Arguments {
     /// Where the databases are made, on a real disk; beside the programs if left out
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// For the area sessions: a command that takes a number of clients and of seconds, and prints how often another
+    /// database commits a second, as tests/peers/postgres_commits.sh does
+    #[arg(long, value_name = "COMMAND")]
+    beside: Option<PathBuf>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
             rounds: arguments.rounds,
             out: arguments.out,
             dir: arguments.dir,
+            beside: arguments.beside,
         }),
     };
     match result {
