@@ -9,7 +9,7 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Threads.
     pub threads: u64,
-    /// File descriptors.
+    /// File descriptors, but for those of the log's segments: they become as many as the log may have.
     pub descriptors: u64,
 }
 
@@ -23,7 +23,11 @@ pub fn usage(pid: u32) -> Usage {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the system tells it");
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
     };
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there").count();
+    let is_segment = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.extension() == Some("wal".as_ref()))
+    };
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there");
+    let descriptors = descriptors.flatten().filter(|entry| !is_segment(entry)).count();
     Usage {
         memory_bytes: field("VmRSS:") * 1024,
         threads: field("Threads:"),

@@ -8,6 +8,7 @@
 //!    before, which are kept here, or are read; those behind it in its last block become zeros. So a block that holds
 //!    what is durable is written again with the same bytes, as the page cache does too.
 //! 2. Whether a file system takes such writes is seen by trying. If not, nothing was changed.
+//! 3. A file whose last byte was written is closed here: a log goes on in another one, and does not come back.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -24,7 +25,7 @@ const DIRECT_BYTES_MAX: usize = 256 << 10;
 /// The way past the page cache to one file.
 #[derive(Debug, Default)]
 pub(super) enum DirectWriter {
-    /// Not looked for yet.
+    /// Not looked for yet, or not needed any more.
     #[default]
     Untried,
     /// There is none.
@@ -51,12 +52,18 @@ impl DirectWriter {
             *self = Open::new(file).map_or(DirectWriter::Unavailable, DirectWriter::Open);
         }
         let DirectWriter::Open(open) = self else { return Ok(false) };
+        let is_last = offset.checked_add(bytes.len() as u64) == Some(open.len);
         match open.write(file, bytes, offset) {
             Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EINVAL | nix::libc::EOPNOTSUPP)) => {
                 *self = DirectWriter::Unavailable;
                 Ok(false)
             }
-            result => result,
+            result => {
+                if is_last {
+                    *self = DirectWriter::Untried;
+                }
+                result
+            }
         }
     }
 }
@@ -150,6 +157,20 @@ mod tests {
         assert!(!writer.write_synced(&file, &[2], u64::MAX).unwrap());
         assert!(!writer.write_synced(&file, &vec![2; DIRECT_BYTES_MAX + 1], 0).unwrap());
         assert_eq!(file.metadata().unwrap().len(), BLOCK_BYTES as u64);
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file_of_ones(dir.path(), 2);
+        for len in [BLOCK_BYTES, 2 * BLOCK_BYTES] {
+            let mut writer = DirectWriter::default();
+            writer.write_synced(&file, &[2], 0).unwrap();
+            let is_taken = matches!(writer, DirectWriter::Open(_));
+            let at = (2 * BLOCK_BYTES - len) as u64;
+            assert_eq!(writer.write_synced(&file, &vec![2; len], at).unwrap(), is_taken);
+            assert_eq!(matches!(writer, DirectWriter::Untried), is_taken);
+        }
     }
 
     #[test]
