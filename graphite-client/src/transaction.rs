@@ -147,7 +147,7 @@ impl Transaction<'_> {
     fn finish(mut self, token: Option<Token>) -> Result<CommitReply> {
         let ticket = self.client.send(&Commit { token })?;
         let result = self.client.receive(ticket);
-        // A commit that failed leaves the transaction to be rolled back; then there is one to drop.
+        // A commit that was refused before it began (a daemon that leaves) leaves the transaction open.
         self.open = result.is_err();
         result.map_err(|error| match error {
             Error::Server { .. } => error,

@@ -1,10 +1,12 @@
 //! One client's socket, shared by the reactor and whichever worker answers.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::events::{Event, Events};
@@ -68,6 +70,14 @@ impl Connection {
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         let found = getsockopt(&self.stream, PeerCredentials)?;
         Ok(Peer { pid: u32::try_from(found.pid()).unwrap_or(0), uid: found.uid() })
+    }
+
+    /// Whether nobody is at the other end any more.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
+        poll(&mut polled, PollTimeout::ZERO).is_ok()
+            && polled[0].revents().is_some_and(|found| found.intersects(hung_up))
     }
 
     /// Sends what waits, and tells the reactor if the client has stopped reading, if the socket has failed, or if somebody

@@ -29,7 +29,7 @@ use crate::state::{Open, SessionState};
 use crate::tokens::UnderWay;
 
 /// How long whoever asks for the outcome of a commit waits for one that is under way.
-const COMMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+const COMMIT_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -232,9 +232,7 @@ impl Job {
         self.seen = self.seen.max(transaction.seen_lsn());
         self.state.close_transaction_cursors();
         shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-        let message =
-            "an earlier statement of this transaction failed, and it was rolled back; end it with rollback";
-        self.state.transaction = Some(Open::Failed(WireError::new(ErrorCode::TransactionFailed, message)));
+        self.state.transaction = Some(Open::Failed(failed_before()));
     }
 
     fn reply(&self, reply: &impl Wire, shared: &Shared) -> Vec<u8> {
@@ -284,6 +282,13 @@ impl Job {
         });
         Unsent(connection)
     }
+}
+
+/// What is answered in a transaction of which a statement failed.
+pub(crate) fn failed_before() -> WireError {
+    let message =
+        "an earlier statement of this transaction failed, and it was rolled back; end it with rollback";
+    WireError::new(ErrorCode::TransactionFailed, message)
 }
 
 /// The error of a cursor that is not there.

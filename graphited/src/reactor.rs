@@ -39,7 +39,7 @@ use crate::shared::{Shared, to_usize};
 use crate::timers::Timers;
 
 use leave::Phase;
-use session::{Doing, Session};
+use session::Session;
 
 /// Token of the listening socket.
 const LISTENER: Token = Token(0);
@@ -221,11 +221,8 @@ impl Reactor {
                     }
                 }
                 Event::Decoded { session, msgid, run } => {
-                    let id = session;
-                    let Some(session) = self.sessions.get_mut(&id) else { continue };
-                    self.core.decoded(session, msgid, run);
-                    if session.gone {
-                        self.remove(id);
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        self.core.decoded(session, msgid, run);
                     }
                 }
                 Event::Visible { session } => {
@@ -287,7 +284,7 @@ impl Reactor {
             let _ = session.connection.stream.shutdown(std::net::Shutdown::Both);
             self.core.stop_statement(session, Reason::ClientGone);
         }
-        if session.state.is_some() && !matches!(session.doing, Doing::Decoding) {
+        if session.state.is_some() {
             self.remove(id);
         } else {
             session.connection.await_done(true);

@@ -25,6 +25,8 @@ use crate::workers::Pool;
 const WRITE_WORKERS_SPARE: usize = 2;
 /// Threads for administration, which live only while there is some.
 const ADMIN_WORKERS_MAX: usize = 4;
+/// The same for what may take minutes, which nobody who looks who waits for whom waits for.
+const MAINTENANCE_WORKERS_MAX: usize = 2;
 
 /// What was done since the daemon started.
 #[derive(Debug, Default)]
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     pub writes: Pool,
     /// Threads for administration.
     pub admin: Pool,
+    /// Threads for checks and checkpoints that were asked for.
+    pub maintenance: Pool,
     /// For status.
     pub counters: Counters,
 }
@@ -91,6 +95,7 @@ impl Shared {
             reads: Pool::new("read", readers),
             writes: Pool::lingering("write", writers.saturating_add(WRITE_WORKERS_SPARE)),
             admin: Pool::fleeting("admin", ADMIN_WORKERS_MAX),
+            maintenance: Pool::fleeting("maintenance", MAINTENANCE_WORKERS_MAX),
             counters: Counters::default(),
         }
     }

@@ -311,12 +311,10 @@ fn an_idle_transaction_is_rolled_back_and_others_go_on() {
     daemon.stop();
 }
 
-#[test]
-fn a_statement_that_runs_too_long_is_stopped() {
-    let daemon = Daemon::start(&[]);
-    let mut client = daemon.client();
-    // Everybody knows everybody: walks of many hops are without number.
-    let ids = fill(&mut client, 30);
+/// Makes a graph in which everybody knows everybody, so that walks of many hops are without number, and returns the steps
+/// of a statement that counts them without end.
+fn endless(client: &mut Client) -> Vec<Step> {
+    let ids = fill(client, 30);
     let mut rows = Vec::new();
     for start in &ids {
         for end in &ids {
@@ -328,10 +326,8 @@ fn a_statement_that_runs_too_long_is_stopped() {
             });
         }
     }
-    assert_eq!(
-        client.run(Plan::of([Step::CreateEdges { rows }, Step::Count {}])).unwrap().summary.edges_created,
-        900
-    );
+    let made = client.run(Plan::of([Step::CreateEdges { rows }, Step::Count {}])).unwrap();
+    assert_eq!(made.summary.edges_created, 900);
     let mut steps = vec![Step::Nodes { label: None }];
     let hop = Step::Expand {
         direction: graphite_protocol::Direction::Out,
@@ -344,6 +340,75 @@ fn a_statement_that_runs_too_long_is_stopped() {
         comparison: graphite_protocol::Comparison::Eq,
         value: Some(Operand::from(-1)),
     });
+    steps
+}
+
+/// A plan that is long enough to be decoded aside.
+fn long_plan() -> Plan {
+    let rows: Vec<_> = (0..5000)
+        .map(|n| graphite_protocol::NewNode {
+            labels: vec!["N".into()],
+            properties: [("n", Operand::from(n))].into_iter().collect(),
+        })
+        .collect();
+    Plan::of([Step::CreateNodes { rows }, Step::Count {}])
+}
+
+/// Whoever holds locks does not wait for a thread behind those who only read.
+#[test]
+fn a_long_plan_in_a_write_transaction_does_not_wait_for_reads() {
+    let daemon = Daemon::start(&["--read-workers", "1"]);
+    let mut writer = daemon.client();
+    let steps = endless(&mut writer);
+    let mut readers: Vec<Client> = (0..6).map(|_| daemon.client()).collect();
+    for reader in &mut readers {
+        reader.send(&run(Plan::of(steps.clone())));
+    }
+    writer.begin(Mode::Write);
+    assert_eq!(int(&writer.run(long_plan()).unwrap().rows[0][0]), 5000);
+    writer.commit().unwrap();
+    drop(readers);
+    daemon.stop();
+}
+
+#[test]
+fn a_statement_that_fails_before_a_worker_has_it_fails_its_transaction_too() {
+    let daemon = Daemon::start(&[]);
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    let fetch = graphite_protocol::messages::Fetch { cursor: 99, n: 1 };
+    client.begin(Mode::Write);
+    client.create(1).unwrap();
+    assert_eq!(code(client.call(&fetch)), ErrorCode::CursorNotFound);
+    assert_eq!(code(client.create(2)), ErrorCode::TransactionFailed);
+    client.rollback();
+    let node = graphite_protocol::Node { id: 1, labels: vec![], properties: vec![] };
+    let mut bad = run(count());
+    bad.params = [("a", graphite_protocol::Value::Node(Box::new(node)))].into_iter().collect();
+    client.begin(Mode::Write);
+    client.create(1).unwrap();
+    assert_eq!(code(client.call(&bad)), ErrorCode::InvalidValue);
+    assert_eq!(code(client.create(2)), ErrorCode::TransactionFailed);
+    client.rollback();
+    // One for reading has nothing to undo.
+    client.begin(Mode::Read);
+    assert_eq!(code(client.call(&fetch)), ErrorCode::CursorNotFound);
+    assert_eq!(client.count(), 0);
+    client.rollback();
+    // What makes no sense was not begun.
+    client.begin(Mode::Write);
+    client.create(1).unwrap();
+    assert_eq!(code(client.call(&Begin { mode: Mode::Write })), ErrorCode::TransactionOpen);
+    client.create(2).unwrap();
+    client.commit().unwrap();
+    assert_eq!(other.count(), 2);
+    daemon.stop();
+}
+
+#[test]
+fn a_statement_that_runs_too_long_is_stopped() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    let steps = endless(&mut client);
     let endless =
         |timeout_ms| Run { plan: Plan::of(steps.clone()), params: Pairs::default(), fetch: None, timeout_ms };
     assert_eq!(code(client.call(&endless(Some(50)))), ErrorCode::Timeout);
@@ -407,13 +472,7 @@ fn a_killed_session_is_closed_and_its_transaction_rolled_back() {
 fn long_plans_are_decoded_aside_and_answered_in_order() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
-    let rows: Vec<_> = (0..5000)
-        .map(|n| graphite_protocol::NewNode {
-            labels: vec!["N".into()],
-            properties: [("n", Operand::from(n))].into_iter().collect(),
-        })
-        .collect();
-    let long = client.send(&run(Plan::of([Step::CreateNodes { rows }, Step::Count {}])));
+    let long = client.send(&run(long_plan()));
     let read = client.send(&run(count()));
     assert_eq!(int(&client.answer::<Run>(long).unwrap().rows[0][0]), 5000);
     assert_eq!(int(&client.answer::<Run>(read).unwrap().rows[0][0]), 5000);

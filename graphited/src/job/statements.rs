@@ -155,8 +155,6 @@ impl Job {
             result.unwrap_or_else(|| (Vec::new(), Rows::of(graphite_query::Batch::default())));
         match self.settle(more, rows, Source::Complete, &run.prepared, shared) {
             Ok(()) => Ok(self.as_seen(frame)),
-            // A plan that makes no sense was not begun.
-            Err(error) if error.code == ErrorCode::BadRequest => Err(error),
             Err(error) => {
                 self.fail_if_writing(shared);
                 Err(error)

@@ -11,7 +11,7 @@ use super::requests::after;
 use super::session::{Doing, Session};
 use super::{Core, Reactor};
 use crate::interrupt::Reason;
-use crate::state::{Open, Source};
+use crate::state::Source;
 use crate::timers::{DAEMON, Kind};
 
 impl Core {
@@ -63,19 +63,13 @@ impl Core {
                 session.interrupt.raise(reason);
                 true
             }
-            Doing::AwaitsAdmission => match self.shared.admission.withdraw(session.id()) {
-                Some(job) => {
-                    let msgid = job.msgid;
-                    self.came_back(session, *job);
-                    self.reply_error(session, msgid, &reason.error());
-                    true
-                }
-                // It is admitted by now, and has a worker.
-                None => {
+            Doing::AwaitsAdmission => {
+                if !self.withdraw(session, reason) {
+                    // It is admitted by now, and has a worker.
                     session.interrupt.raise(reason);
-                    true
                 }
-            },
+                true
+            }
             Doing::AwaitsOwnCommit(waiting) => {
                 let msgid = waiting.0;
                 session.doing = Doing::Nothing;
@@ -84,6 +78,15 @@ impl Core {
                 true
             }
         }
+    }
+
+    /// Takes a request back that waits to be admitted, and answers it so; `false` if it is admitted by now.
+    pub(super) fn withdraw(&mut self, session: &mut Session, reason: Reason) -> bool {
+        let Some(job) = self.shared.admission.withdraw(session.id()) else { return false };
+        let msgid = job.msgid;
+        self.came_back(session, *job);
+        self.reply_error(session, msgid, &reason.error());
+        true
     }
 
     /// A request does not wait to be admitted any more, or was not.
@@ -118,17 +121,15 @@ impl Core {
         if idle_until > now {
             return self.timers.set(session.id(), Kind::IdleTransaction, idle_until);
         }
-        let id = session.connection.session;
-        tracing::info!(sid = id, timeout_ms, "a transaction was idle for too long and is rolled back");
+        tracing::info!(
+            sid = session.connection.session,
+            timeout_ms,
+            "a transaction was idle for too long and is rolled back"
+        );
         let message = format!(
             "the transaction was idle for {timeout_ms} ms, and was rolled back; end it with rollback"
         );
-        let failed = Open::Failed(WireError::new(ErrorCode::Timeout, message));
-        state.close_transaction_cursors();
-        let info = state.info;
-        let transaction = state.transaction.replace(failed);
-        let ended = crate::state::SessionState { transaction, info, ..Default::default() };
-        self.dispose(id, ended);
+        self.fail(session, WireError::new(ErrorCode::Timeout, message));
     }
 
     fn session_idle(&mut self, session: &mut Session, now: Instant) {

@@ -52,7 +52,7 @@ impl Reactor {
         // What waits to be admitted has not begun, and does not begin when open transactions end.
         let waits = |session: &&mut Box<Session>| matches!(session.doing, Doing::AwaitsAdmission);
         for session in self.sessions.values_mut().filter(waits) {
-            self.core.stop_statement(session, Reason::ShuttingDown);
+            self.core.withdraw(session, Reason::ShuttingDown);
         }
     }
 

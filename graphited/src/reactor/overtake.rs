@@ -27,6 +27,7 @@ use crate::interrupt::Reason;
 use crate::lock_words::LockWords;
 use crate::monitor;
 use crate::shared::Shared;
+use crate::workers::Pool;
 
 /// Requests that overtake and that a session may have under way at a time.
 const OVERTAKING_MAX: usize = 16;
@@ -91,14 +92,14 @@ impl Core {
             }
             Call::Checkpoint(_) => {
                 session.connection.overtaken();
-                self.on_its_own(&session.connection, msgid, checkpoint);
+                self.on_its_own(&self.shared.maintenance, &session.connection, msgid, checkpoint);
                 return true;
             }
             Call::Check(_) => {
                 session.connection.overtaken();
                 let stop = session.connection.is_over().clone();
                 let check = move |shared: &Shared| check(shared, &stop);
-                self.on_its_own(&session.connection, msgid, check);
+                self.on_its_own(&self.shared.maintenance, &session.connection, msgid, check);
                 return true;
             }
             Call::Cancel(cancel) => Asked::Cancel(cancel),
@@ -116,12 +117,13 @@ impl Core {
     /// it may be the last that a session waits for.
     fn on_its_own<T: Wire>(
         &self,
+        pool: &Pool,
         connection: &Arc<Connection>,
         msgid: u32,
         work: impl FnOnce(&Shared) -> Result<T, WireError> + Send + 'static,
     ) {
         let (shared, asker) = (self.shared.clone(), connection.clone());
-        let given = self.shared.admin.try_give(move || {
+        let given = pool.try_give(move || {
             let reply = work(&shared);
             answer_overtaking(&shared, asker, msgid, reply);
         });
@@ -211,7 +213,7 @@ impl Reactor {
         let mut sessions: Vec<_> = known.map(|session| session.row(now, &writers)).collect();
         sessions.sort_unstable_by_key(|row| row.session);
         // Names of users may come over the network, and those of locks from the disk.
-        self.core.on_its_own(&connection, msgid, move |shared| {
+        self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
             monitor::add_locks(&mut sessions, &shared.db.locks().picture(), &mut LockWords::new(&shared.db));
             for row in &mut sessions {
                 row.user = User::from_uid(Uid::from_raw(row.uid)).ok().flatten().map(|user| user.name);
@@ -226,7 +228,7 @@ impl Reactor {
         };
         let of = |session: &Session| Some((session.id(), session.transaction?.id));
         let transactions = self.sessions.values().filter_map(|session| of(session)).collect();
-        self.core.on_its_own(&connection, msgid, move |shared| {
+        self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
             let picture = shared.db.locks().picture();
             Ok(monitor::locks_reply(&picture, &transactions, &mut LockWords::new(&shared.db)))
         });
@@ -239,7 +241,9 @@ impl Reactor {
         let known = self.sessions.values().filter(|session| !session.gone);
         let sessions = known.clone().count() as u64;
         let transactions = known.filter(|session| session.transaction.is_some()).count() as u64;
-        self.core.on_its_own(&connection, msgid, move |shared| status(shared, sessions, transactions));
+        self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
+            status(shared, sessions, transactions)
+        });
     }
 }
 
@@ -356,14 +360,15 @@ mod tests {
     use super::*;
     use crate::reactor::FIRST_SESSION;
     use crate::reactor::tests::with_client;
-    use crate::workers::Pool;
 
     /// A system that has no thread to give ends nothing but the request.
     #[test]
     fn what_needs_a_thread_that_there_is_not_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut reactor, mut client) =
-            with_client(dir.path(), |shared| shared.admin = Pool::without_threads("admin"));
+        let (mut reactor, mut client) = with_client(dir.path(), |shared| {
+            shared.admin = Pool::without_threads("admin");
+            shared.maintenance = Pool::without_threads("maintenance");
+        });
         let mut sent = Vec::new();
         let hello = Hello { protocol: 1, client: "test/1".into() };
         write_request(&mut sent, 1, &hello, FRAME_BYTES_MAX).unwrap();

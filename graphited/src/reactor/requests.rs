@@ -17,7 +17,7 @@ use crate::errors::{self, unsupported};
 use crate::events::Event;
 use crate::import::ImportWork;
 use crate::interrupt::Reason;
-use crate::job::{Job, Work, no_cursor};
+use crate::job::{Job, Work, failed_before, no_cursor};
 use crate::lookup;
 use crate::plans::{DecodedRun, PlanCache, Prepared};
 use crate::rows::{Failure, Rows};
@@ -71,8 +71,25 @@ impl Core {
             return session.keep_waiting(frame);
         }
         if let Err(error) = self.execute(session, msgid, method, params) {
-            self.reply_error(session, msgid, &error);
+            self.refuse(session, msgid, &error);
         }
+    }
+
+    /// Answers with an error of a request that has not reached a worker. A statement that fails so fails its transaction,
+    /// as any other does; a request that makes no sense where it stands was none.
+    fn refuse(&mut self, session: &mut Session, msgid: u32, error: &WireError) {
+        let was_a_statement = !matches!(
+            error.code,
+            ErrorCode::BadRequest
+                | ErrorCode::Unsupported
+                | ErrorCode::NoTransaction
+                | ErrorCode::TransactionOpen
+                | ErrorCode::ReadOnlyTransaction
+        );
+        if was_a_statement {
+            self.fail_writing(session, failed_before());
+        }
+        self.reply_error(session, msgid, error);
     }
 
     fn hello(&mut self, session: &mut Session, msgid: u32, method: &str, params: Body<'_>) {
@@ -174,7 +191,10 @@ impl Core {
         if params.bytes().len() > QUICK_DECODE_BYTES_MAX {
             // A plan with thousands of nodes takes its time, and others wait.
             let (shared, id, params) = (self.shared.clone(), session.id(), params.bytes().to_owned());
-            self.shared.reads.give(move || {
+            // Whoever holds locks has a thread reserved, and does not wait behind reads.
+            let writes = session.state.as_ref().is_some_and(|state| state.writes());
+            let pool = if writes { &self.shared.writes } else { &self.shared.reads };
+            pool.give(move || {
                 let run = PlanCache::new(1).decode_run(Body::of(&params).decoder());
                 shared.events.post(Event::Decoded { session: id, msgid, run });
             });
@@ -370,16 +390,13 @@ impl Core {
     /// A long request is decoded.
     pub(super) fn decoded(&mut self, session: &mut Session, msgid: u32, run: Result<DecodedRun>) {
         session.doing = Doing::Nothing;
-        if session.gone {
-            return;
-        }
         let interrupted = session.interrupt.reason().map(Reason::error);
         let result = match (interrupted, run) {
             (Some(error), _) | (None, Err(error)) => Err(error),
             (None, Ok(run)) => self.execute_run(session, msgid, run),
         };
         if let Err(error) = result {
-            self.reply_error(session, msgid, &error);
+            self.refuse(session, msgid, &error);
         }
         self.schedule(session);
     }

@@ -185,7 +185,11 @@ impl Session {
         let ms = |since: Instant| {
             u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
         };
-        let state = self.word();
+        let state = match self.word() {
+            // A place became free, and its worker has gone on with it.
+            Word::Waiting if writers.contains(&self.id()) => Word::Active,
+            word => word,
+        };
         let waits = state == Word::Waiting;
         let statement = self.statement.as_ref().filter(|_| self.transaction.is_some() || state != Word::Idle);
         Row {

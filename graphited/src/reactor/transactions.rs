@@ -10,7 +10,7 @@ use super::requests::state_is_away;
 use super::session::{Doing, Postponed, Session};
 use crate::errors;
 use crate::job::Work;
-use crate::state::{HeldSnapshot, Open, TransactionInfo};
+use crate::state::{HeldSnapshot, Open, SessionState, TransactionInfo};
 
 type Result<T> = std::result::Result<T, WireError>;
 
@@ -117,11 +117,34 @@ impl Core {
         }
     }
 
+    /// A statement of the session's write transaction has failed before it reached a worker.
+    pub(super) fn fail_writing(&mut self, session: &mut Session, error: WireError) {
+        if session.state.as_ref().is_some_and(|state| matches!(state.transaction, Some(Open::Write(_)))) {
+            self.fail(session, error);
+        }
+    }
+
+    /// The session's transaction has failed: it is rolled back, and all that is left for its client is to end it.
+    pub(super) fn fail(&mut self, session: &mut Session, error: WireError) {
+        let Some(state) = session.state.as_mut() else { return };
+        state.close_transaction_cursors();
+        let info = state.info;
+        let transaction = state.transaction.replace(Open::Failed(error));
+        let ended = SessionState { transaction, info, ..Default::default() };
+        self.dispose(session.id(), ended);
+    }
+
     /// `commit`. Of a transaction that only read no token is kept: there is nothing that could have been lost.
     pub(super) fn commit(&mut self, session: &mut Session, msgid: u32, token: Option<Token>) -> Result<()> {
         let Some(state) = &session.state else { return Err(state_is_away()) };
         if state.writes() {
             let under_way = token.map(|token| self.shared.tokens.begin(token));
+            if under_way.is_some() && session.connection.is_hung_up() {
+                // It has waited for an earlier request, and somebody may have been told meanwhile that it did not happen.
+                // Whoever asks from now on finds it under way: so either it is told so, or it does not happen.
+                session.gone_soon();
+                return Err(WireError::new(ErrorCode::Cancelled, "the client is gone"));
+            }
             self.work(session, msgid, Work::Commit(under_way), None);
             return Ok(());
         }
@@ -159,5 +182,49 @@ impl Core {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use graphite_protocol::message::write_request;
+    use graphite_protocol::messages::{Commit, Hello};
+    use graphite_protocol::{FRAME_BYTES_MAX, Token};
+
+    use super::*;
+    use crate::reactor::FIRST_SESSION;
+    use crate::reactor::tests::with_client;
+
+    /// The client is gone before its commit is looked at, and the reactor has not heard of that: whoever asked meanwhile
+    /// was told that it did not happen.
+    #[test]
+    fn a_commit_with_a_token_whose_client_is_gone_does_not_happen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reactor, mut client) = with_client(dir.path(), |_| {});
+        let token = Token::new("lost").unwrap();
+        let mut sent = Vec::new();
+        write_request(&mut sent, 1, &Hello { protocol: 1, client: "test/1".into() }, FRAME_BYTES_MAX)
+            .unwrap();
+        write_request(&mut sent, 2, &Begin { mode: Mode::Write }, FRAME_BYTES_MAX).unwrap();
+        client.write_all(&sent).unwrap();
+        reactor.look_at_ready();
+        sent.clear();
+        write_request(&mut sent, 3, &Commit { token: Some(token.clone()) }, FRAME_BYTES_MAX).unwrap();
+        client.write_all(&sent).unwrap();
+        drop(client);
+        let session = reactor.sessions.get_mut(&FIRST_SESSION).unwrap();
+        assert!(session.transaction.is_some());
+        session.readable = true;
+        reactor.core.schedule(session);
+        reactor.look_at_ready();
+        reactor.core.shared.writes.close();
+        reactor.take_events();
+        assert!(reactor.sessions.is_empty());
+        let shared = &reactor.core.shared;
+        assert!(shared.tokens.wait_for(&token, std::time::Duration::ZERO));
+        assert_eq!(shared.db.commit_status_applied(token.as_bytes()).unwrap(), None);
+        assert_eq!(shared.admission.look().0, []);
     }
 }
