@@ -10,8 +10,9 @@
 //! 2. Sets of one group were prepared under locks that exclude each other, so whether one of them can be applied does
 //!    not depend on the others. If a group is refused as a whole, its sets are applied one by one, and each has a verdict
 //!    of its own.
-//! 3. After a group is appended first leases are settled, then locks go, then the owners are told. Nobody waits for a
-//!    sync here, so a hot node is locked for as long as a group takes.
+//! 3. After a group is appended first leases are settled, then locks go, then the owners are told; whoever holds very
+//!    many locks lets go of them itself. Nobody waits for a sync here, so a hot node is locked for as long as a group
+//!    takes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,8 @@ use crate::{Error, Result, apply, tokens};
 /// are compared with what they were: of write sets that share no page, 8 to 32 at a time went fastest, and 128 at little
 /// more than half of that.
 const GROUP_SETS_MAX: usize = 32;
+/// Locks that a leader lets go of for another owner, at most: with about 100 ns for each, others wait for it so long.
+const RELEASED_BY_LEADER_MAX: usize = 1000;
 
 /// What a transaction holds of the database until its end. Whoever drops it lets go of everything.
 pub(crate) struct Holdings {
@@ -105,7 +108,8 @@ enum State {
     Waiting,
     /// The leader before has left; this one's turn is next.
     Leads,
-    Done(Result<Lsn>),
+    /// What came of it, and what it still holds.
+    Done(Result<Lsn>, Option<Holdings>),
 }
 
 /// A ticket that has to get a verdict.
@@ -128,23 +132,30 @@ impl Ticket {
             match std::mem::take(&mut *state) {
                 State::Waiting => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 State::Leads => return None,
-                State::Done(verdict) => return Some(verdict),
+                State::Done(verdict, held) => {
+                    drop(state);
+                    drop(held);
+                    return Some(verdict);
+                }
             }
         }
     }
 
-    fn verdict(&self) -> Option<Result<Lsn>> {
+    fn verdict(&self) -> Option<(Result<Lsn>, Option<Holdings>)> {
         match std::mem::take(&mut *hold(&self.state)) {
-            State::Done(verdict) => Some(verdict),
+            State::Done(verdict, held) => Some((verdict, held)),
             _ => None,
         }
     }
 }
 
 impl Promise {
-    fn keep(mut self, verdict: Result<Lsn>) {
+    fn keep(mut self, verdict: Result<Lsn>, holdings: Holdings) {
+        let is_much = holdings.locks.held() > RELEASED_BY_LEADER_MAX;
+        // Those of the others go here, before they are told.
+        let held = is_much.then_some(holdings);
         if let Some(ticket) = self.0.take() {
-            ticket.become_(State::Done(verdict));
+            ticket.become_(State::Done(verdict, held));
         }
     }
 }
@@ -153,7 +164,7 @@ impl Drop for Promise {
     fn drop(&mut self) {
         if let Some(ticket) = self.0.take() {
             let first = "the thread that applied commits panicked".to_owned();
-            ticket.become_(State::Done(Err(graphite_store::Error::Poisoned { first }.into())));
+            ticket.become_(State::Done(Err(graphite_store::Error::Poisoned { first }.into()), None));
         }
     }
 }
@@ -190,8 +201,9 @@ impl CommitQueue {
         let lead = Lead(self);
         loop {
             self.apply_some(db);
-            if let Some(verdict) = ticket.verdict() {
+            if let Some((verdict, held)) = ticket.verdict() {
                 drop(lead);
+                drop(held);
                 return verdict;
             }
         }
@@ -242,8 +254,7 @@ impl CommitQueue {
         let works = batch.iter_mut().map(|pending| &mut pending.work);
         db.pools().settle(works.map(|work| (&work.changes, &mut work.holdings.leases)));
         for Pending { work, promise } in batch {
-            drop(work.holdings);
-            promise.keep(Ok(lsn));
+            promise.keep(Ok(lsn), work.holdings);
         }
     }
 }
@@ -267,7 +278,6 @@ fn apply_group(db: &GraphDb, mut turn: Turn<'_>, batch: &[Pending]) -> Result<Ls
 
 fn refuse(batch: Vec<Pending>, error: &Error) {
     for Pending { work, promise } in batch {
-        drop(work.holdings);
-        promise.keep(Err(error.clone()));
+        promise.keep(Err(error.clone()), work.holdings);
     }
 }

@@ -197,7 +197,9 @@ impl Cache {
     /// Asks for the memory that a look at the start of the page's body and at `offset` of it will need.
     #[inline]
     pub(crate) fn prefetch(&self, number: PageNo, offset: usize) {
-        self.table.cell(number).prefetch(offset);
+        if let Some(cell) = self.table.known(number) {
+            cell.prefetch(offset);
+        }
     }
 
     /// The newest version, if it is in memory.

@@ -127,6 +127,16 @@ impl DiskFile for DoorFile {
         self.door.pass(if self.is_log { Failing::LogSync } else { Failing::FileSync })?;
         self.file.sync()
     }
+    fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let [write, sync] = if self.is_log {
+            [Failing::LogWrite, Failing::LogSync]
+        } else {
+            [Failing::FileWrite, Failing::FileSync]
+        };
+        self.door.pass(write)?;
+        self.door.pass(sync)?;
+        self.file.write_synced(bytes, offset)
+    }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }

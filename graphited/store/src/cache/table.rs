@@ -65,6 +65,13 @@ impl Table {
         let mids = self.top[top].get_or_init(|| (0..MID).map(|_| OnceLock::new()).collect());
         &mids[mid].get_or_init(|| (0..LEAF).map(|_| Cell::empty()).collect())[leaf]
     }
+
+    /// The cell of a page that was asked for before, or a neighbour of one.
+    #[inline]
+    pub(super) fn known(&self, number: PageNo) -> Option<&Cell> {
+        let (top, mid, leaf) = split(number);
+        Some(&self.top[top].get()?[mid].get()?[leaf])
+    }
 }
 
 #[inline]

@@ -48,6 +48,9 @@ pub(super) struct Open {
 impl DirectWriter {
     /// Writes all of `bytes` at `offset` of `file` and makes them durable; `false` if it has to be done another way.
     pub(super) fn write_synced(&mut self, file: &File, bytes: &[u8], offset: u64) -> io::Result<bool> {
+        if bytes.is_empty() {
+            return Ok(false);
+        }
         if matches!(self, DirectWriter::Untried) {
             *self = Open::new(file).map_or(DirectWriter::Unavailable, DirectWriter::Open);
         }
@@ -71,7 +74,8 @@ impl DirectWriter {
 /// The part of `memory` that is aligned, as long as asked for; grows it if need be, which forgets what was in it.
 fn blocks(memory: &mut Vec<u8>, len: usize) -> &mut [u8] {
     if memory.len() < len + BLOCK_BYTES {
-        *memory = vec![0; len + BLOCK_BYTES];
+        // More than is asked for, so that a write that is a little longer does not need other memory again.
+        *memory = vec![0; len.next_power_of_two() + BLOCK_BYTES];
     }
     let skip = memory.as_ptr().addr().wrapping_neg() % BLOCK_BYTES;
     &mut memory[skip..skip + len]

@@ -165,6 +165,10 @@ impl<W> Head<W> {
             grant.expect("who holds it has a grant").mode = request.mode;
         } else {
             let Request { owner, tag, mode, since, .. } = *request;
+            if self.granted.capacity() == 0 {
+                // Most names are held by one owner, and some owners hold very many.
+                self.granted.reserve_exact(1);
+            }
             self.granted.push(Grant { owner, tag, mode, since, ticket });
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! Invariants:
 //! 1. Whoever holds a name holds at least the intents for it on all names above.
-//! 2. A name's `children` is the number of names held right below it.
+//! 2. A name's `children` is the number of names held right below it. A key is below the page over which it was last taken
+//!    in another mode.
+
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -47,11 +50,23 @@ impl HeldLocks {
         if self.by_name.capacity() == 0 {
             self.by_name.reserve(HELD_AT_FIRST);
         }
-        let before = self.by_name.len();
-        let held = self.by_name.entry(name).or_insert(Held { mode, children: 0, children_max });
-        held.mode = mode;
-        if self.by_name.len() == before {
-            return false;
+        match self.by_name.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert(Held { mode, children: 0, children_max });
+            }
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().mode = mode;
+                let before = entry.key().parent();
+                if before == name.parent() {
+                    return false;
+                }
+                // A key that another page has now.
+                let held = entry.remove();
+                self.by_name.insert(name, held);
+                if let Some(before) = before.and_then(|before| self.by_name.get_mut(&before)) {
+                    before.children -= 1;
+                }
+            }
         }
         let Some(parent) = name.parent() else { return false };
         let parent = self.by_name.get_mut(&parent).expect("what is above is held first");
@@ -62,7 +77,18 @@ impl HeldLocks {
     /// The mode on `top` that stands for everything held below it.
     pub(super) fn escalated(&self, top: LockName) -> LockMode {
         let below = self.iter().filter(|(name, _)| name.above().any(|above| above == top));
-        below.fold(LockMode::IntentShared, |mode, (_, below)| mode.join(below.escalated()))
+        below.filter_map(|(_, mode)| mode.escalated()).fold(LockMode::IntentShared, LockMode::join)
+    }
+
+    /// The space in which most names are held.
+    pub(super) fn largest_space(&self) -> Option<LockName> {
+        let mut counts: FxHashMap<LockName, usize> = FxHashMap::default();
+        for name in self.by_name.keys() {
+            for space in name.above().filter(|above| matches!(above, LockName::Space(_))) {
+                *counts.entry(space).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(space, _)| space)
     }
 
     /// Forgets everything below `top`, and returns it.

@@ -50,11 +50,14 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 pub struct LockOptions {
     /// Parts that the table of locks is split into, so that threads seldom meet there; rounded up to a power of two.
     pub shards: usize,
-    /// Slots, or keys, that one owner may hold on one page; when it holds more, they become one lock on the page if that is
-    /// free at once.
+    /// Slots that one owner may hold on one page; when it holds more, they become one lock on the page if that is free at
+    /// once.
     pub page_children_max: u32,
     /// Pages that one owner may hold in one space, likewise.
     pub space_children_max: u32,
+    /// Locks that one owner may hold, intents among them. Whoever wants more waits until those in the space of which it
+    /// holds most can become one: a lock takes about 400 bytes of memory.
+    pub held_max: usize,
     /// Where time comes from.
     pub clock: std::sync::Arc<dyn Clock>,
 }
@@ -65,6 +68,7 @@ impl Default for LockOptions {
             shards: 64,
             page_children_max: 128,
             space_children_max: 2000,
+            held_max: 1 << 16,
             clock: std::sync::Arc::new(RealClock::default()),
         }
     }

@@ -124,12 +124,14 @@ impl LockMode {
         }
     }
 
-    /// The mode that, held on the name above, stands for this one and for all that may be held below it.
-    pub(crate) fn escalated(self) -> LockMode {
+    /// The mode that, held on the name above, stands for this one. Intents stand for nothing: what they were taken for is
+    /// held by itself.
+    pub(crate) fn escalated(self) -> Option<LockMode> {
         match self {
-            IntentShared | Shared => Shared,
-            Update => Update,
-            IntentExclusive | SharedIntentExclusive | Exclusive => Exclusive,
+            IntentShared | IntentExclusive => None,
+            Shared => Some(Shared),
+            SharedIntentExclusive | Update => Some(Update),
+            Exclusive => Some(Exclusive),
         }
     }
 }
@@ -241,10 +243,12 @@ mod tests {
     #[test]
     fn escalation_stands_for_what_was_held_below() {
         for below in LockMode::ALL {
-            let above = below.escalated();
+            let Some(above) = below.escalated() else {
+                assert_eq!(below.implied_below(), None, "what is below {below:?} is held by itself");
+                continue;
+            };
             assert!(above.implied_below().expect("it is no intent").covers(match below {
-                LockMode::IntentShared => LockMode::Shared,
-                LockMode::IntentExclusive | LockMode::SharedIntentExclusive => LockMode::Exclusive,
+                LockMode::SharedIntentExclusive => LockMode::Update,
                 mode => mode,
             }));
             let held = above.join(below.intent());

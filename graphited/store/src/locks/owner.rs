@@ -82,6 +82,15 @@ impl LockOwner {
             return Ok(Taken::Held);
         }
         let mut taken = Taken::Held;
+        if self.held.len() >= self.inner.options.held_max
+            && let Some(space) = self.held.largest_space()
+        {
+            if !may_wait {
+                return Err(Refused::WouldWait);
+            }
+            self.escalate(space, true)?;
+            taken = Taken::Waited;
+        }
         let mut is_crowded = false;
         for above in name.above() {
             let held = self.held.mode_of(above);
@@ -92,9 +101,11 @@ impl LockOwner {
         }
         is_crowded |= self.take_one(name, mode, held, may_wait, &mut taken)?;
         if is_crowded {
-            // From below, for a page whose slots become one lock may itself be one too many for its space.
+            // From below, for a page whose slots become one lock may itself be one too many for its space. Not so keys: they
+            // may move to other pages, which the lock on this one would say nothing of.
             let parent = name.parent();
-            let above = [parent, parent.and_then(LockName::parent)];
+            let page = parent.filter(|_| !matches!(name, LockName::Key { .. }));
+            let above = [page, parent.and_then(LockName::parent)];
             above.into_iter().flatten().for_each(|above| self.escalate_if_many(above));
         }
         Ok(taken)
@@ -191,20 +202,30 @@ impl LockOwner {
         if held.children <= held.children_max {
             return;
         }
-        let before = held.mode;
-        let mode = before.join(self.held.escalated(parent));
-        let request = self.request(mode, Some(before));
-        let Inner { options, table, .. } = &*self.inner;
-        if table.ask(parent, request, None) != Asked::Granted {
+        if self.escalate(parent, false).is_err() {
             // It is tried again when there are twice as many.
             let held = self.held.get_mut(parent).expect("it was just looked at");
             held.children_max = held.children_max.saturating_mul(2);
-            return;
         }
-        self.held.set(parent, mode, options.children_max(parent));
+    }
+
+    /// Makes one lock on `parent`, which is held, of all below it.
+    fn escalate(&mut self, parent: LockName, may_wait: bool) -> Result<(), Refused> {
+        let before = self.held.mode_of(parent);
+        let mode = self.held.escalated(parent);
+        let mode = before.map_or(mode, |before| before.join(mode));
+        let request = self.request(mode, before);
+        if self.inner.table.ask(parent, request, None) != Asked::Granted {
+            if !may_wait {
+                return Err(Refused::WouldWait);
+            }
+            self.ask_and_wait(parent, mode, before)?;
+        }
+        self.held.set(parent, mode, self.inner.options.children_max(parent));
         let below = self.held.take_below(parent);
         self.release(below.into_iter());
         count(&self.inner.counters.escalations, 1);
+        Ok(())
     }
 
     /// Longest wait for one name; `None` is for ever, as at the beginning.

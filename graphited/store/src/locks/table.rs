@@ -24,6 +24,9 @@ const SPARE_GRANTS_MAX: usize = 16;
 
 pub(super) type NameHead = Head<Arc<Sleeper>>;
 
+/// A shard's map is never made smaller than this.
+const NAMES_ROOM_MIN: usize = 1024;
+
 /// Those who have to be woken once the shard's lock is let go of.
 pub(super) type Served = Vec<Arc<Sleeper>>;
 
@@ -133,6 +136,11 @@ impl Names {
             let head = entry.remove();
             if self.spare.len() < SPARE_HEADS_MAX && head.is_small(SPARE_GRANTS_MAX) {
                 self.spare.push(head);
+            }
+            // A transaction that locked very much gives that memory back.
+            let (names, room) = (self.heads.len(), self.heads.capacity());
+            if room > NAMES_ROOM_MIN && names < room / 8 {
+                self.heads.shrink_to((names * 2).max(NAMES_ROOM_MIN));
             }
         }
     }

@@ -141,6 +141,36 @@ fn a_range_of_an_index_its_keys_and_the_gap_at_its_end_are_names_of_their_own() 
     assert_eq!(insert.try_lock(key(4, 2), Exclusive), None);
 }
 
+/// Its page is split while it is held, so it is met over another one; and what is held of a page says nothing of what has
+/// left it.
+#[test]
+fn a_key_is_the_same_over_whichever_page_it_is_reached() {
+    let locks = small_escalations();
+    let key = |page, hash| LockName::Key { space: INDEX, page, hash };
+    let (mut owner, mut other) = (locks.owner(1), locks.owner(2));
+    for hash in 0..9 {
+        owner.lock(key(1, hash), Shared).unwrap();
+        owner.check_invariants();
+    }
+    owner.lock(key(2, 0), Exclusive).unwrap();
+    owner.check_invariants();
+    owner.lock(key(2, 1), Shared).unwrap();
+    owner.check_invariants();
+    for page in 1..3 {
+        assert_eq!(other.try_lock(key(page, 0), Shared), None);
+        assert_eq!(other.try_lock(key(page, 1), Exclusive), None);
+    }
+    drop(other);
+    owner.lock(key(3, 1), Exclusive).unwrap();
+    owner.check_invariants();
+    assert_eq!(
+        owner.mode_of(LockName::Space(INDEX)),
+        Some(Exclusive),
+        "keys on many pages become their index"
+    );
+    assert_eq!(owner.held(), 2);
+}
+
 #[test]
 fn a_waiter_has_the_lock_when_its_holder_lets_go() {
     let locks = manager();
@@ -273,12 +303,35 @@ fn many_slots_become_their_page_and_many_pages_their_space() {
     assert_eq!(owner.mode_of(page(1)), Some(IntentExclusive));
     assert_eq!(locks.counters().escalations, 1);
     owner.lock(slot(20), Shared).unwrap();
-    assert_eq!(owner.mode_of(space()), Some(Exclusive), "below the second page something may be changed");
+    assert_eq!(
+        owner.mode_of(space()),
+        Some(SharedIntentExclusive),
+        "nothing was changed, and much looked at"
+    );
     assert_eq!(owner.held(), 2);
     assert_eq!(locks.counters().escalations, 2);
     owner.check_invariants();
     drop(owner);
     assert!(locks.picture().locks.is_empty());
+}
+
+/// Nobody's locks fill the memory: whoever is not let have one lock in their stead waits for that.
+#[test]
+fn whoever_holds_very_many_waits_until_they_can_become_one() {
+    let locks = LockManager::new(LockOptions { held_max: 8, ..LockOptions::default() });
+    let (mut owner, mut other) = (locks.owner(1), locks.owner(2));
+    other.lock(slot(1000), Exclusive).unwrap();
+    for number in 0..5 {
+        owner.lock(slot(number), Shared).unwrap();
+    }
+    assert_eq!(owner.try_lock(slot(6), Shared), None);
+    assert_eq!(owner.lock(slot(3), Shared).unwrap(), Taken::Held);
+    let answer = waits(&locks, owner, slot(6), Shared);
+    drop(other);
+    let (owner, taken) = answer.recv().unwrap();
+    assert_eq!(taken.unwrap(), Taken::Waited);
+    assert_eq!((owner.mode_of(space()), owner.held()), (Some(Shared), 2));
+    owner.check_invariants();
 }
 
 #[test]
@@ -374,6 +427,11 @@ proptest! {
         for (who, what, how) in steps {
             let name = world[what % world.len()];
             if let Some(&mode) = LockMode::ALL.get(how) {
+                // There is nothing below a slot that an intent would announce.
+                let is_intent = mode.implied_below().is_none() || mode == SharedIntentExclusive;
+                if is_intent && matches!(name, LockName::Slot { .. }) {
+                    continue;
+                }
                 let is_alone = (0..3).all(|other| other == who || owners[other].held() == 0);
                 let taken = owners[who].try_lock(name, mode);
                 prop_assert!(taken.is_some() || !is_alone, "nobody else was there");

@@ -106,6 +106,11 @@ impl DiskFile for File {
         self.disk.about(&self.path, Doing::Sync)?;
         self.file.sync()
     }
+    fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.about(&self.path, Doing::Write(offset))?;
+        self.disk.about(&self.path, Doing::Sync)?;
+        self.file.write_synced(bytes, offset)
+    }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
