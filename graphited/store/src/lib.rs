@@ -26,6 +26,7 @@ mod readers;
 pub mod record;
 mod recovery;
 mod snapshot;
+mod spill;
 mod store;
 mod superblock;
 mod sync;
@@ -42,6 +43,7 @@ pub use page::{
 };
 pub use pager::{MemPager, PageReader, PageWriter, STATE_PAGE, STATE_SLOTS};
 pub use snapshot::Snapshot;
+pub use spill::{Piece, Spill};
 pub use store::{Store, StoreOptions, StoreStatus};
 pub use superblock::FORMAT_VERSION;
 pub use turn::{Turn, TurnRef};

@@ -28,7 +28,7 @@ use crate::wal::group::{GroupBuilder, GroupKind};
 use crate::wal::log::{Log, LogEnd};
 use crate::wal::scan::scan;
 use crate::wal::segments::Segments;
-use crate::{Error, Result};
+use crate::{Error, Result, spill};
 
 /// Least bytes of a log segment.
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
@@ -77,6 +77,7 @@ impl Store {
         );
         segments.open(superblock.redo)?;
         let found = scan(&segments, &superblock)?;
+        spill::remove_left_over(&*disk, path)?;
         if options.durable {
             // A life killed right after its rename in `create` left this to us.
             disk.sync_dir(dir_of(path)).map_err(|e| Error::io("sync", dir_of(path), &e))?;

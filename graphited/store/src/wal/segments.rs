@@ -36,7 +36,7 @@ const ZERO_CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Segments {
     // Constant after construction.
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     dir: PathBuf,
     database: DatabaseId,
     segment_bytes: u64,
