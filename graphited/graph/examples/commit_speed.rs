@@ -79,7 +79,7 @@ fn applier_alone(
         let mut set = WriteSet::default();
         let id = EdgeId::new(EdgeSlot(first.0 + number as u64), 0);
         let (start, end) = (ids[random.below(NODES)], ids[random.below(NODES)]);
-        set.create_edge(EdgeEnds { id, type_, start, end }, &[]);
+        set.create_edge(EdgeEnds { id, type_, start, end }, &[]).expect("no value has to be kept");
         set
     };
     let sets: Vec<WriteSet> = (0..SETS).map(set).collect();

@@ -12,6 +12,8 @@
 //!    this write set.
 //! 3. What a write set changes is still there, of the same generation, or the whole set is refused.
 
+use std::borrow::Cow;
+
 use graphite_store::PageWriter;
 
 use crate::adjacency::{self, Key, Owner, Side};
@@ -22,7 +24,7 @@ use crate::properties::{self, Others, change_properties};
 use crate::space::SpaceMap;
 use crate::state;
 use crate::write_set::{EdgeChange, Fate, NodeChange, PropertyChanges, WriteSet};
-use crate::{EdgeSlot, Error, LabelSetId, NodeSlot, Result};
+use crate::{EdgeSlot, Error, KeyId, LabelSetId, NodeSlot, Result, Value};
 
 /// Where the next record goes: the two maps of free space.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Spaces {
 /// Applies a write set to the newest pages.
 ///
 /// # Errors
-/// Of the store; `NodeNotFound` and `EdgeNotFound` if something changed is no longer there, `NodeHasEdges` if a
+/// Of the store, also where a value was spilled; `NodeNotFound` and `EdgeNotFound` if something changed is no longer there, `NodeHasEdges` if a
 /// deleted node would leave edges behind, and the limits of values and degrees. The turn then has to be dropped.
 pub fn apply<W: PageWriter>(w: &mut W, spaces: &mut Spaces, set: &WriteSet) -> Result<()> {
     for (&slot, change) in &set.edges {
@@ -221,6 +223,10 @@ fn apply_properties<W: PageWriter>(
         return Ok(before);
     }
     let others = if changes.cleared { Others::Go } else { Others::Stay };
-    let values = changes.values.iter().map(|(key, value)| (*key, value));
+    // Spilled values are read within the turn: to read them before it would bring all of them back into memory. They were
+    // written by this process not long ago, so it is most often a copy out of the system's page cache.
+    let read = changes.values.iter().map(|(key, kept)| Ok((*key, kept.value()?)));
+    let values: Vec<(KeyId, Cow<'_, Value>)> = read.collect::<Result<_>>()?;
+    let values = values.iter().map(|(key, value)| (*key, &**value));
     change_properties(w, &mut spaces.records, owner, before, others, values)
 }

@@ -17,7 +17,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use graphite_store::clock::Clock;
@@ -36,6 +36,7 @@ use crate::page_view::PageView;
 use crate::state;
 use crate::transaction::Transaction;
 use crate::view::View;
+use crate::write_set::WRITE_SET_MEMORY_BYTES;
 use crate::{KeyId, LabelId, LabelSetId, Result, TypeId, tokens};
 
 /// Version of the graph's layout in the store's pages.
@@ -62,6 +63,8 @@ struct Inner {
     pools: Pools,
     /// Whether reads of transactions take locks; see [`GraphDb::lock_reads`].
     locks_reads: AtomicBool,
+    /// See [`GraphDb::set_write_set_memory_bytes`].
+    write_set_memory_bytes: AtomicU64,
     // Guarded by their locks.
     catalog: RwLock<Arc<Catalog>>,
     naming: Mutex<()>,
@@ -126,6 +129,7 @@ impl GraphDb {
                 commits: CommitQueue::default(),
                 pools: Pools::default(),
                 locks_reads: AtomicBool::new(true),
+                write_set_memory_bytes: AtomicU64::new(WRITE_SET_MEMORY_BYTES),
                 catalog: RwLock::new(catalog),
                 naming: Mutex::new(()),
                 spaces: Mutex::new(Spaces::default()),
@@ -190,6 +194,16 @@ impl GraphDb {
     #[doc(hidden)]
     pub fn lock_reads(&self, on: bool) {
         self.inner.locks_reads.store(on, Ordering::Relaxed);
+    }
+
+    /// How many bytes of the values that it has set a transaction keeps in memory, of those that begin from now on. Those
+    /// that come after them are written to a file beside the log, which has no name and ends with the transaction.
+    pub fn set_write_set_memory_bytes(&self, bytes: u64) {
+        self.inner.write_set_memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn write_set_memory_bytes(&self) -> u64 {
+        self.inner.write_set_memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Commits that were applied, and the groups that they were written as.

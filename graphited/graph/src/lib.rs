@@ -49,4 +49,4 @@ pub use page_view::{PageView, ShowNode};
 pub use transaction::{CommitResult, Summary, Transaction};
 pub use value::Value;
 pub use view::{Edge, EdgeHead, EdgeName, Neighbour, Node, NodeHead, NodeName, Scan, View};
-pub use write_set::{EdgeEnds, PropertiesIn, WriteSet};
+pub use write_set::{EdgeEnds, PropertiesIn, WRITE_SET_MEMORY_BYTES, WriteSet};

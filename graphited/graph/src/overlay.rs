@@ -198,7 +198,7 @@ impl<R: PageReader> View for Overlay<'_, R> {
             Some(Some(change)) => {
                 let before =
                     if change.properties.cleared { None } else { self.base.properties(change.id)? };
-                Ok(Some(change.properties.over(before.unwrap_or_default())))
+                change.properties.over(before.unwrap_or_default()).map(Some)
             }
         }
     }
@@ -229,7 +229,7 @@ impl<R: PageReader> View for Overlay<'_, R> {
             Some(Some(change)) => {
                 let before =
                     if change.properties.cleared { None } else { self.base.edge_properties(change.id)? };
-                Ok(Some(change.properties.over(before.unwrap_or_default())))
+                change.properties.over(before.unwrap_or_default()).map(Some)
             }
         }
     }

@@ -89,8 +89,8 @@ impl Transaction {
     pub(crate) fn new(db: GraphDb, locks: TransactionLocks) -> Transaction {
         Transaction {
             holdings: Holdings::new(db.clone(), locks),
+            changes: WriteSet::spilling(db.store(), db.write_set_memory_bytes()),
             db,
-            changes: WriteSet::default(),
             summary: Summary::default(),
             summary_at_mark: Summary::default(),
             has_failed: Cell::new(false),

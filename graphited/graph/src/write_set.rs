@@ -7,22 +7,29 @@
 //!    is never used twice within one write set.
 //! 3. A changed entry holds at least one change, so that an empty write set is an empty commit.
 //!
+//! Values past a budget are in a file (`kept`), which is gone with the write set; all else is in memory, and bounded by
+//! what a transaction may write to the log. A change whose values could not be kept was not made.
+//!
 //! There is no way back to an earlier moment: whoever has a statement that failed forgets the whole write set.
 //! The write set checks nothing about the graph: whether a node exists is asked, by its owner, of the view that
 //! lays the write set over the newest state.
 
 mod changes;
+mod kept;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub use self::changes::EdgeEnds;
 pub(crate) use self::changes::{AdjacencyChange, EdgeChange, Fate, NodeChange, PropertyChanges};
-use graphite_store::PAGE_BYTES;
+pub use self::kept::WRITE_SET_MEMORY_BYTES;
+use self::kept::{Keeper, value_bytes};
+use graphite_store::{PAGE_BYTES, Store};
 
 use crate::adjacency::Entry;
-use crate::{EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Value};
+use crate::{EdgeSlot, KeyId, LabelSetId, NodeId, NodeSlot, Result, Value};
 
 /// Bytes that a changed node or edge counts for in [`WriteSet::bytes`], whatever is changed.
 const CHANGE_BYTES: u64 = 96;
@@ -34,7 +41,10 @@ const EDGE_PAGES_MAX: usize = 2;
 /// The state page, and a page of each map of free space.
 const STATE_PAGES: usize = 3;
 
-/// Everything that a transaction has changed.
+/// Everything that a transaction has changed. The default one keeps all values in memory.
+///
+/// All that take values fail as the store does where a file of spilled values cannot be made or written, and have changed
+/// nothing then.
 #[derive(Debug, Default)]
 pub struct WriteSet {
     pub(crate) nodes: BTreeMap<NodeSlot, NodeChange>,
@@ -42,9 +52,15 @@ pub struct WriteSet {
     nodes_delta: i64,
     edges_delta: i64,
     bytes: u64,
+    keeper: Keeper,
 }
 
 impl WriteSet {
+    /// An empty one, that has values past so many bytes in a file beside the store's log.
+    pub fn spilling(store: &Store, memory_bytes_max: u64) -> WriteSet {
+        WriteSet { keeper: Keeper::spilling(store, memory_bytes_max), ..WriteSet::default() }
+    }
+
     /// Whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.edges.is_empty()
@@ -53,6 +69,11 @@ impl WriteSet {
     /// About how many bytes all changes since the beginning took, those included that are no longer to be seen.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes of the values that were kept in memory since the beginning, those included that are no longer to be seen.
+    pub fn memory_bytes(&self) -> u64 {
+        self.keeper.memory_bytes()
     }
 
     /// Bytes of the pages that applying it may change, about the most of them: what is counted before a group takes it.
@@ -72,12 +93,20 @@ impl WriteSet {
     }
 
     /// Adds a node. Its slot must be a leased one.
-    pub fn create_node(&mut self, id: NodeId, label_set: LabelSetId, properties: PropertiesIn<'_>) {
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn create_node(
+        &mut self,
+        id: NodeId,
+        label_set: LabelSetId,
+        properties: PropertiesIn<'_>,
+    ) -> Result<()> {
         let change = NodeChange {
             id,
             fate: Fate::Created,
             label_set: Some(label_set),
-            properties: self.new_properties(properties),
+            properties: self.new_properties(properties)?,
             out: AdjacencyChange::default(),
             in_: AdjacencyChange::default(),
         };
@@ -85,6 +114,7 @@ impl WriteSet {
         debug_assert!(before.is_none(), "a slot is used once in a write set");
         self.nodes_delta += 1;
         self.bytes += CHANGE_BYTES;
+        Ok(())
     }
 
     /// Removes a node, whose edges have to be removed before.
@@ -106,27 +136,41 @@ impl WriteSet {
     }
 
     /// Sets a property of a node; null removes it.
-    pub fn set_node_property(&mut self, id: NodeId, key: KeyId, value: Value) {
-        self.bytes += value_bytes(&value);
-        self.node_entry(id).properties.values.insert(key, value);
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn set_node_property(&mut self, id: NodeId, key: KeyId, value: Value) -> Result<()> {
+        let bytes = value_bytes(&value);
+        let kept = self.keeper.keep(Cow::Owned(value))?;
+        self.bytes += bytes;
+        self.node_entry(id).properties.values.insert(key, kept);
+        Ok(())
     }
 
     /// Replaces all properties of a node.
-    pub fn replace_node_properties(&mut self, id: NodeId, properties: PropertiesIn<'_>) {
-        let new = self.new_properties(properties);
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn replace_node_properties(&mut self, id: NodeId, properties: PropertiesIn<'_>) -> Result<()> {
+        let new = self.new_properties(properties)?;
         self.node_entry(id).properties = new;
+        Ok(())
     }
 
     /// Adds an edge. Its slot must be a leased one.
-    pub fn create_edge(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) {
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn create_edge(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) -> Result<()> {
         let EdgeEnds { id, type_, start, end } = edge;
-        let properties = self.new_properties(properties);
+        let properties = self.new_properties(properties)?;
         let before = self
             .edges
             .insert(id.slot(), EdgeChange { id, fate: Fate::Created, type_, start, end, properties });
         debug_assert!(before.is_none(), "a slot is used once in a write set");
         self.link(edge);
         self.bytes += CHANGE_BYTES;
+        Ok(())
     }
 
     /// Removes an edge.
@@ -142,15 +186,25 @@ impl WriteSet {
     }
 
     /// Sets a property of an edge; null removes it.
-    pub fn set_edge_property(&mut self, edge: EdgeEnds, key: KeyId, value: Value) {
-        self.bytes += value_bytes(&value);
-        self.edge_entry(edge).properties.values.insert(key, value);
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn set_edge_property(&mut self, edge: EdgeEnds, key: KeyId, value: Value) -> Result<()> {
+        let bytes = value_bytes(&value);
+        let kept = self.keeper.keep(Cow::Owned(value))?;
+        self.bytes += bytes;
+        self.edge_entry(edge).properties.values.insert(key, kept);
+        Ok(())
     }
 
     /// Replaces all properties of an edge.
-    pub fn replace_edge_properties(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) {
-        let new = self.new_properties(properties);
+    ///
+    /// # Errors
+    /// Of the store, see [`WriteSet`].
+    pub fn replace_edge_properties(&mut self, edge: EdgeEnds, properties: PropertiesIn<'_>) -> Result<()> {
+        let new = self.new_properties(properties)?;
         self.edge_entry(edge).properties = new;
+        Ok(())
     }
 
     /// Whether the node of a leased slot was created and is still there.
@@ -173,10 +227,11 @@ impl WriteSet {
         self.edges.iter().filter(|(_, change)| change.fate == Fate::Deleted).map(|(slot, _)| *slot)
     }
 
-    fn new_properties(&mut self, properties: PropertiesIn<'_>) -> PropertyChanges {
+    fn new_properties(&mut self, properties: PropertiesIn<'_>) -> Result<PropertyChanges> {
         self.bytes += properties.iter().map(|(_, value)| value_bytes(value)).sum::<u64>();
-        let values = properties.iter().filter(|(_, value)| !value.is_null()).cloned().collect();
-        PropertyChanges { cleared: true, values }
+        let not_null = properties.iter().filter(|(_, value)| !value.is_null());
+        let kept = not_null.map(|(key, value)| Ok((*key, self.keeper.keep(Cow::Borrowed(value))?)));
+        Ok(PropertyChanges { cleared: true, values: kept.collect::<Result<_>>()? })
     }
 
     fn node_entry(&mut self, id: NodeId) -> &mut NodeChange {
@@ -228,14 +283,3 @@ impl WriteSet {
 
 /// Properties as they come from above: in any order, each key once; null means "none".
 pub type PropertiesIn<'a> = &'a [(KeyId, Value)];
-
-/// About how many bytes a value takes.
-fn value_bytes(value: &Value) -> u64 {
-    let own = std::mem::size_of::<Value>() as u64;
-    own + match value {
-        Value::String(text) => text.len() as u64,
-        Value::Bytes(bytes) => bytes.len() as u64,
-        Value::List(items) => items.iter().map(value_bytes).sum(),
-        _ => 0,
-    }
-}

@@ -155,8 +155,8 @@ fn a_small_property_beside_a_long_one_costs_no_more_than_the_small_one() {
     let edge = EdgeEnds { id: EdgeId::new(EdgeSlot(4), 0), type_: TypeId(0), start: node, end: node };
     let mut set = WriteSet::default();
     let properties = [(KeyId(1), Value::Int(1)), (KeyId(2), long.clone())];
-    set.create_node(node, LabelSetId(0), &properties);
-    set.create_edge(edge, &properties);
+    set.create_node(node, LabelSetId(0), &properties).unwrap();
+    set.create_edge(edge, &properties).unwrap();
     apply::apply(&mut w, &mut spaces, &set).unwrap();
 
     let owners = [Owner::Node(node.slot()), Owner::Edge(edge.id.slot())];
@@ -176,8 +176,8 @@ fn a_small_property_beside_a_long_one_costs_no_more_than_the_small_one() {
             assert_eq!(before.len(), 129);
             let mut set = WriteSet::default();
             match owner {
-                Owner::Node(_) => set.set_node_property(node, KeyId(key), value.clone()),
-                Owner::Edge(_) => set.set_edge_property(edge, KeyId(key), value.clone()),
+                Owner::Node(_) => set.set_node_property(node, KeyId(key), value.clone()).unwrap(),
+                Owner::Edge(_) => set.set_edge_property(edge, KeyId(key), value.clone()).unwrap(),
             }
             w.touched.borrow_mut().clear();
             apply::apply(&mut w, &mut spaces, &set).unwrap();

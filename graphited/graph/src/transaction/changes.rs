@@ -29,7 +29,7 @@ impl Transaction {
         let label_set = self.label_set(&labels)?;
         self.lock_labels(&labels)?;
         let id = self.lease_node()?;
-        self.changes.create_node(id, label_set, properties);
+        self.changes.create_node(id, label_set, properties)?;
         self.summary.nodes_created += 1;
         self.summary.labels_added += labels.len() as u64;
         self.summary.properties_set += not_null(properties);
@@ -86,7 +86,7 @@ impl Transaction {
         if value.is_null() && self.property(node, key)?.is_none_or(|before| before.is_null()) {
             return Ok(());
         }
-        self.changes.set_node_property(node, key, value);
+        self.changes.set_node_property(node, key, value)?;
         self.summary.properties_set += 1;
         self.check_size()
     }
@@ -99,8 +99,8 @@ impl Transaction {
         self.node_to_change(node)?;
         self.check_change(properties)?;
         let before = self.properties(node)?.unwrap_or_default();
+        self.changes.replace_node_properties(node, properties)?;
         self.summary.properties_set += not_null(properties) + lost(&before, properties);
-        self.changes.replace_node_properties(node, properties);
         self.check_size()
     }
 
@@ -156,7 +156,7 @@ impl Transaction {
         self.node_to_change(end)?;
         self.lock(type_lock(type_), LockMode::IntentExclusive)?;
         let id = self.lease_edge()?;
-        self.changes.create_edge(EdgeEnds { id, type_, start, end }, properties);
+        self.changes.create_edge(EdgeEnds { id, type_, start, end }, properties)?;
         self.summary.edges_created += 1;
         self.summary.properties_set += not_null(properties);
         Ok(id)
@@ -183,7 +183,7 @@ impl Transaction {
         if value.is_null() && self.edge_property(edge, key)?.is_none_or(|before| before.is_null()) {
             return Ok(());
         }
-        self.changes.set_edge_property(ends, key, value);
+        self.changes.set_edge_property(ends, key, value)?;
         self.summary.properties_set += 1;
         self.check_size()
     }
@@ -196,8 +196,8 @@ impl Transaction {
         let ends = self.edge_to_change(edge)?;
         self.check_change(properties)?;
         let before = self.edge_properties(edge)?.unwrap_or_default();
+        self.changes.replace_edge_properties(ends, properties)?;
         self.summary.properties_set += not_null(properties) + lost(&before, properties);
-        self.changes.replace_edge_properties(ends, properties);
         self.check_size()
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kept::Kept;
 use crate::adjacency::Entry;
 use crate::{EdgeId, KeyId, LabelSetId, NodeId, Result, TypeId, Value};
 
@@ -22,7 +23,7 @@ pub(crate) struct PropertyChanges {
     /// Whether what was there before is gone.
     pub(crate) cleared: bool,
     /// New values; null removes.
-    pub(crate) values: BTreeMap<KeyId, Value>,
+    pub(crate) values: BTreeMap<KeyId, Kept>,
 }
 
 impl PropertyChanges {
@@ -38,20 +39,20 @@ impl PropertyChanges {
         before: impl FnOnce() -> Result<Option<Value>>,
     ) -> Result<Value> {
         match self.values.get(&key) {
-            Some(value) => Ok(value.clone()),
+            Some(kept) => Ok(kept.value()?.into_owned()),
             None if self.cleared => Ok(Value::Null),
             None => Ok(before()?.unwrap_or(Value::Null)),
         }
     }
 
     /// The properties that result from `before`, sorted by key and without nulls.
-    pub(crate) fn over(&self, before: Vec<(KeyId, Value)>) -> Vec<(KeyId, Value)> {
+    pub(crate) fn over(&self, before: Vec<(KeyId, Value)>) -> Result<Vec<(KeyId, Value)>> {
         let mut all: BTreeMap<KeyId, Value> =
             if self.cleared { BTreeMap::new() } else { before.into_iter().collect() };
-        for (&key, value) in &self.values {
-            all.insert(key, value.clone());
+        for (&key, kept) in &self.values {
+            all.insert(key, kept.value()?.into_owned());
         }
-        all.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        Ok(all.into_iter().filter(|(_, value)| !value.is_null()).collect())
     }
 }
 

@@ -1,11 +1,19 @@
-//! A write set against a list of what is there: random changes are made to both.
+//! A write set against a list of what is there: random changes are made to both. And random values against budgets of
+//! memory, with the file of those past it on a simulated disk.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
+use graphite_store::clock::SimClock;
+use graphite_store::disk::SimDisk;
+use graphite_store::{Store, StoreOptions};
 use proptest::prelude::*;
 
+use super::kept::Kept;
 use super::*;
-use crate::{EdgeId, TypeId};
+use crate::value::any::any_storable;
+use crate::{EdgeId, TypeId, value_codec};
 
 /// Nodes and edges that exist before the write set: edge `n` goes from node `n` to node `(n + 1) % NODES`.
 const NODES: u64 = 5;
@@ -62,7 +70,8 @@ impl There {
         match *op {
             Op::CreateNode => {
                 let id = NodeId::new(NodeSlot(self.next), 0);
-                set.create_node(id, LabelSetId(1), &[(KeyId(0), Value::Int(1)), (KeyId(1), Value::Null)]);
+                let with = [(KeyId(0), Value::Int(1)), (KeyId(1), Value::Null)];
+                set.create_node(id, LabelSetId(1), &with).unwrap();
                 self.nodes.push(id);
                 self.next += 1;
             }
@@ -78,17 +87,18 @@ impl There {
                 node(at).into_iter().for_each(|id| set.set_labels(id, LabelSetId(labels)));
             }
             Op::Property(at, key, ref to) => {
-                node(at).into_iter().for_each(|id| set.set_node_property(id, KeyId(key), value(to)));
+                let set_it = |id| set.set_node_property(id, KeyId(key), value(to)).unwrap();
+                node(at).into_iter().for_each(set_it);
             }
             Op::Replace(at, key) => {
                 let with = [(KeyId(key), Value::Bool(true))];
-                node(at).into_iter().for_each(|id| set.replace_node_properties(id, &with));
+                node(at).into_iter().for_each(|id| set.replace_node_properties(id, &with).unwrap());
             }
             Op::CreateEdge(start, end) => {
                 let (Some(start), Some(end)) = (node(start), node(end)) else { return };
                 let id = EdgeId::new(EdgeSlot(self.next), 0);
                 let edge = EdgeEnds { id, type_: TypeId(1), start, end };
-                set.create_edge(edge, &[(KeyId(2), Value::Int(3))]);
+                set.create_edge(edge, &[(KeyId(2), Value::Int(3))]).unwrap();
                 self.edges.push(edge);
                 self.next += 1;
             }
@@ -98,11 +108,12 @@ impl There {
                 self.edges.retain(|other| *other != gone);
             }
             Op::EdgeProperty(at, key, ref to) => {
-                edge(at).into_iter().for_each(|edge| set.set_edge_property(edge, KeyId(key), value(to)));
+                let set_it = |edge| set.set_edge_property(edge, KeyId(key), value(to)).unwrap();
+                edge(at).into_iter().for_each(set_it);
             }
             Op::ReplaceEdge(at, key) => {
                 let with = [(KeyId(key), Value::Bool(true))];
-                edge(at).into_iter().for_each(|edge| set.replace_edge_properties(edge, &with));
+                edge(at).into_iter().for_each(|edge| set.replace_edge_properties(edge, &with).unwrap());
             }
         }
     }
@@ -177,4 +188,87 @@ proptest! {
         prop_assert!(set.is_empty(), "{:?}", set);
         prop_assert_eq!((set.nodes_delta(), set.edges_delta()), (0, 0));
     }
+}
+
+/// A store for write sets that spill.
+fn store(disk: &SimDisk) -> Store {
+    let options = StoreOptions { create: true, wal_bytes: 1 << 20, ..StoreOptions::default() };
+    Store::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new("/graph"), options).unwrap()
+}
+
+/// One of few nodes and edges, gets a value, or this one alone.
+fn set_one(set: &mut WriteSet, of: u64, key: u32, value: &Value, is_alone: bool) {
+    let (node, edge) = (NodeId::new(NodeSlot(of), 0), EdgeId::new(EdgeSlot(of), 0));
+    let ends = EdgeEnds { id: edge, type_: TypeId(0), start: node, end: node };
+    match (of.is_multiple_of(2), is_alone) {
+        (true, true) => set.replace_node_properties(node, &[(KeyId(key), value.clone())]),
+        (true, false) => set.set_node_property(node, KeyId(key), value.clone()),
+        (false, true) => set.replace_edge_properties(ends, &[(KeyId(key), value.clone())]),
+        (false, false) => set.set_edge_property(ends, KeyId(key), value.clone()),
+    }
+    .unwrap();
+}
+
+fn all_changes(set: &WriteSet) -> impl Iterator<Item = &PropertyChanges> {
+    let nodes = set.nodes.values().map(|change| &change.properties);
+    nodes.chain(set.edges.values().map(|change| &change.properties))
+}
+
+/// What a view would show, as bytes, for NaN is not equal to itself.
+fn shown(set: &WriteSet) -> Vec<Vec<(KeyId, Vec<u8>)>> {
+    let encoded = |(key, value): (KeyId, Value)| {
+        let mut bytes = Vec::new();
+        value_codec::encode(&value, &mut bytes).unwrap();
+        (key, bytes)
+    };
+    all_changes(set).map(|of| of.over(Vec::new()).unwrap().into_iter().map(encoded).collect()).collect()
+}
+
+proptest! {
+    /// Two write sets get the same values, one with room for little or nothing: both say the same, and what the one has
+    /// in memory stays within its room after each change.
+    #[test]
+    fn values_past_the_budget_are_read_as_they_were_set(
+        changes in proptest::collection::vec((0u64..6, 0u32..3, any_storable(), any::<bool>()), 0..60),
+        memory_bytes_max in prop_oneof![Just(0u64), 0u64..400],
+    ) {
+        let store = store(&SimDisk::new());
+        let (mut plain, mut spilling) = (WriteSet::default(), WriteSet::spilling(&store, memory_bytes_max));
+        for (of, key, value, is_alone) in &changes {
+            set_one(&mut plain, *of, *key, value, *is_alone);
+            set_one(&mut spilling, *of, *key, value, *is_alone);
+            let here = |kept: &Kept| match kept {
+                Kept::Here(value) => value_bytes(value) - size_of::<Value>() as u64,
+                Kept::Spilled(_) => 0,
+            };
+            let in_memory: u64 = all_changes(&spilling).flat_map(|of| of.values.values().map(here)).sum();
+            prop_assert!(in_memory <= spilling.memory_bytes() && spilling.memory_bytes() <= memory_bytes_max);
+        }
+        prop_assert_eq!(shown(&spilling), shown(&plain));
+        prop_assert_eq!(spilling.bytes(), plain.bytes());
+        prop_assert_eq!(spilling.images_bytes_max(), plain.images_bytes_max());
+    }
+}
+
+/// What does not fit is not half there: neither a property, nor what it would belong to.
+#[test]
+fn a_value_that_cannot_be_kept_changes_nothing() {
+    let disk = SimDisk::new();
+    let mut set = WriteSet::spilling(&store(&disk), 4);
+    let node = NodeId::new(NodeSlot(0), 0);
+    let ends = EdgeEnds { id: EdgeId::new(EdgeSlot(0), 0), type_: TypeId(0), start: node, end: node };
+    let properties = [(KeyId(0), Value::from("here")), (KeyId(1), Value::from("not here"))];
+    disk.set_capacity(Some(disk.used()));
+    let is_full = |outcome: Result<()>| {
+        assert!(matches!(outcome, Err(crate::Error::Store(graphite_store::Error::DiskFull { .. }))));
+    };
+    is_full(set.create_node(node, LabelSetId(0), &properties));
+    is_full(set.create_edge(ends, &properties));
+    is_full(set.set_node_property(node, KeyId(0), Value::from("long")));
+    is_full(set.set_edge_property(ends, KeyId(0), Value::from("long")));
+    is_full(set.replace_node_properties(node, &properties));
+    is_full(set.replace_edge_properties(ends, &properties));
+    assert!(set.is_empty());
+    assert_eq!((set.nodes_delta(), set.edges_delta()), (0, 0));
+    set.create_node(node, LabelSetId(0), &[(KeyId(0), Value::Int(7))]).unwrap();
 }
