@@ -174,6 +174,8 @@ settings! {
     wal_bytes: u64 = 256 << 20,
     /// Bytes of old page versions kept for snapshots; past it the oldest snapshot is let down
     old_versions_bytes: u64 = 128 << 20,
+    /// Bytes of memory for the values that a transaction sets; past it they go to a file until its commit
+    transaction_memory_bytes: u64 = graphite_graph::WRITE_SET_MEMORY_BYTES,
     /// Whether commits are synced: on, or off for tests and throwaway loads
     durability: Durability = Durability::On,
     /// Leave when the last client has been gone for this many seconds; 0 for never
@@ -266,6 +268,7 @@ impl Config {
             ("cache_bytes", self.cache_bytes, 1 << 20, BYTES_MAX),
             ("wal_bytes", self.wal_bytes, 1 << 20, BYTES_MAX),
             ("old_versions_bytes", self.old_versions_bytes, 1 << 20, BYTES_MAX),
+            ("transaction_memory_bytes", self.transaction_memory_bytes, 0, BYTES_MAX),
             ("sessions_max", self.sessions_max, 1, 100_000),
             ("frame_bytes_max", self.frame_bytes_max, 4 << 10, graphite_protocol::FRAME_BYTES_MAX as u64),
             ("outbox_bytes_max", self.outbox_bytes_max, 4 << 10, 1 << 30),

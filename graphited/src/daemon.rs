@@ -108,11 +108,13 @@ fn open(disk: Arc<dyn Disk>, path: &Path, config: &Config) -> Result<GraphDb, Fa
     if let Err(error) = ownership::note_owner(path) {
         tracing::warn!(%error, "others will not be told who owns the database");
     }
-    GraphDb::over(store).map_err(|error| {
+    let db = GraphDb::over(store).map_err(|error| {
         let code =
             if let graphite_graph::Error::Store(error) = &error { exit::of_store(error) } else { exit::DATA };
         Failure::new(code, error.to_string())
-    })
+    })?;
+    db.set_write_set_memory_bytes(config.transaction_memory_bytes);
+    Ok(db)
 }
 
 fn serve(
