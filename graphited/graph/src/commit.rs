@@ -104,8 +104,11 @@ struct Ticket {
 
 #[derive(Default)]
 enum State {
+    /// Nothing has come to pass yet.
     #[default]
     Waiting,
+    /// As before, and the owner sleeps. Only then is it worth a system call to wake it.
+    Sleeping,
     /// The leader before has left; this one's turn is next.
     Leads,
     /// What came of it, and what it still holds.
@@ -121,8 +124,10 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Ticket {
     fn become_(&self, state: State) {
-        *hold(&self.state) = state;
-        self.changed.notify_one();
+        let before = std::mem::replace(&mut *hold(&self.state), state);
+        if matches!(before, State::Sleeping) {
+            self.changed.notify_one();
+        }
     }
 
     /// Waits for the verdict, or for the lead: then it is `None`.
@@ -130,7 +135,10 @@ impl Ticket {
         let mut state = hold(&self.state);
         loop {
             match std::mem::take(&mut *state) {
-                State::Waiting => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                State::Waiting | State::Sleeping => {
+                    *state = State::Sleeping;
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
                 State::Leads => return None,
                 State::Done(verdict, held) => {
                     drop(state);
