@@ -112,7 +112,7 @@ enum State {
     /// The leader before has left; this one's turn is next.
     Leads,
     /// What came of it, and what it still holds.
-    Done(Result<Lsn>, Option<Holdings>),
+    Done(Result<Lsn>, Option<Box<Holdings>>),
 }
 
 /// A ticket that has to get a verdict.
@@ -149,7 +149,7 @@ impl Ticket {
         }
     }
 
-    fn verdict(&self) -> Option<(Result<Lsn>, Option<Holdings>)> {
+    fn verdict(&self) -> Option<(Result<Lsn>, Option<Box<Holdings>>)> {
         match std::mem::take(&mut *hold(&self.state)) {
             State::Done(verdict, held) => Some((verdict, held)),
             _ => None,
@@ -161,7 +161,7 @@ impl Promise {
     fn keep(mut self, verdict: Result<Lsn>, holdings: Holdings) {
         let is_much = holdings.locks.held() > RELEASED_BY_LEADER_MAX;
         // Those of the others go here, before they are told.
-        let held = is_much.then_some(holdings);
+        let held = is_much.then(|| Box::new(holdings));
         if let Some(ticket) = self.0.take() {
             ticket.become_(State::Done(verdict, held));
         }
