@@ -168,12 +168,9 @@ impl Round {
     fn read_last(&mut self) {
         let mut client = self.daemon.as_ref().unwrap().client();
         let transactions = read_histories(&self.dir);
-        let began = transactions
-            .iter()
-            .filter(|t| t.ended < u64::MAX)
-            .map(|t| t.ended.max(t.began))
-            .max()
-            .unwrap_or(0);
+        // Of a transaction whose outcome is not known nobody knows the end, but that it had begun by now.
+        let known = |t: &Transaction| if t.ended < u64::MAX { t.ended.max(t.began) } else { t.began };
+        let began = transactions.iter().map(known).max().unwrap_or(0);
         let steps = read_all(&mut client, &objects_of(&transactions)).unwrap();
         let mut text = String::new();
         write_transaction(&mut text, LAST_CLIENT, began + 1, &steps);
