@@ -10,7 +10,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use graphite_client::Value;
 use graphite_client::text::harmless;
 use serde::Serialize;
@@ -44,6 +46,8 @@ pub(crate) struct RowSet {
     pub wrap: bool,
     /// Columns whose texts are amounts, and stand at the right.
     pub amounts: &'static [usize],
+    /// Columns that are not cut off, however narrow the screen.
+    pub whole: &'static [usize],
 }
 
 impl RowSet {
@@ -54,6 +58,7 @@ impl RowSet {
             rows: Vec::new(),
             wrap: false,
             amounts: &[],
+            whole: &[],
         }
     }
 }
@@ -185,6 +190,11 @@ pub(crate) fn table(set: &RowSet, screen: Screen) -> String {
             row.max_height(1);
         }
         table.add_row(row);
+    }
+    for &index in set.whole {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     for index in 0..set.columns.len() {
         let of_column = || set.rows.iter().filter_map(|row| row.get(index));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use graphite_client::messages::{Deadlock, Lock, Session};
+use graphite_client::messages::{Deadlock, Lock, Session, SessionState};
 use graphite_client::{Client, Value};
 
 use super::Target;
@@ -58,19 +58,9 @@ pub(crate) fn sessions(target: &Target, args: &SessionsArgs, out: &mut impl Writ
     if args.format.format != Format::Table {
         return Ok(write_structs(out, &others, args.format.format, Screen::of_stdout())?);
     }
-    let columns = [
-        "session",
-        "pid",
-        "client",
-        "state",
-        "for",
-        "transaction",
-        "locks",
-        "waits for",
-        "blocked by",
-        "statement",
-    ];
-    let mut set = RowSet { amounts: &[4], ..RowSet::new(&columns) };
+    // What there is to know of each session fits a screen of 80 columns; the other formats have all of it.
+    let columns = ["session", "pid", "state", "for", "locks", "what it does"];
+    let mut set = RowSet { amounts: &[3], whole: &[0, 1, 2, 3, 4], ..RowSet::new(&columns) };
     set.rows.extend(others.iter().map(session_row));
     write_rows(out, &set, Format::Table, Screen::of_stdout())?;
     let waiting = others.iter().filter(|row| row.waits_for.is_some()).count() as u64;
@@ -80,18 +70,25 @@ pub(crate) fn sessions(target: &Target, args: &SessionsArgs, out: &mut impl Writ
 
 fn session_row(row: &Session) -> Vec<Value> {
     let since = row.wait_ms.or(row.statement_ms).or(row.transaction_ms).unwrap_or(row.connected_ms);
-    let blocked_by: Vec<String> = row.blocked_by.iter().map(u64::to_string).collect();
+    let statement = row.statement.as_deref().unwrap_or_default();
+    let does = match &row.waits_for {
+        Some(name) => {
+            let blocked_by: Vec<String> = row.blocked_by.iter().map(u64::to_string).collect();
+            format!("behind {}: {name}; {statement}", blocked_by.join(", "))
+        }
+        None => statement.to_owned(),
+    };
+    let state = match row.state {
+        SessionState::IdleInTransaction => "in transaction",
+        state => state.as_str(),
+    };
     vec![
         int(row.session),
         int(u64::from(row.pid)),
-        row.client.as_str().into(),
-        row.state.as_str().into(),
+        state.into(),
         elapsed(Duration::from_millis(since)).into(),
-        row.transaction.map_or(Value::Nil, int),
         int(row.locks),
-        text(row.waits_for.as_ref()),
-        blocked_by.join(", ").into(),
-        text(row.statement.as_ref()),
+        does.into(),
     ]
 }
 
