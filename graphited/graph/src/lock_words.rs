@@ -29,11 +29,11 @@ impl GraphDb {
         }
     }
 
-    /// The newest state, as far as it is in memory.
-    fn resident(&self) -> Snapshot {
-        let view = self.pin();
+    /// The newest durable state, as far as it is in memory: nobody is shown what a crash could take back.
+    fn resident(&self) -> Option<Snapshot> {
+        let view = self.snapshot().ok()?;
         view.reader().limit_to_cache(Some(PAGES_MAX));
-        view
+        Some(view)
     }
 
     fn space_words(&self, space: SpaceId) -> String {
@@ -58,9 +58,10 @@ impl GraphDb {
 
     fn page_words(&self, space: SpaceId, page: u64) -> String {
         let view = self.resident();
+        let reader = view.as_ref().map(|view| view.reader());
         let (table, per_page, place) = match space {
-            NODE_SPACE => ("node", NODES_PER_PAGE, nodes::place_of_page(view.reader(), page)),
-            EDGE_SPACE => ("edge", EDGES_PER_PAGE, edges::place_of_page(view.reader(), page)),
+            NODE_SPACE => ("node", NODES_PER_PAGE, reader.map(|r| nodes::place_of_page(r, page))),
+            EDGE_SPACE => ("edge", EDGES_PER_PAGE, reader.map(|r| edges::place_of_page(r, page))),
             _ => return format!("page {page} of {}", self.space_words(space)),
         };
         let first = page.saturating_mul(per_page as u64);
@@ -70,14 +71,15 @@ impl GraphDb {
             grouped(first.saturating_add(per_page as u64 - 1))
         );
         match place {
-            Ok(Some(place)) => format!("page {}, {slots}", place.0),
+            Some(Ok(Some(place))) => format!("page {}, {slots}", place.0),
             _ => slots,
         }
     }
 
     fn node_words(&self, slot: NodeSlot) -> String {
-        let view = self.resident();
-        let Ok(Some(head)) = view.node_head(slot) else { return format!("node slot {}", grouped(slot.0)) };
+        let unknown = || format!("node slot {}", grouped(slot.0));
+        let Some(view) = self.resident() else { return unknown() };
+        let Ok(Some(head)) = view.node_head(slot) else { return unknown() };
         let mut words = format!("node {}", head.id);
         for (place, label) in view.labels_of(head).unwrap_or_default().into_iter().enumerate() {
             let space = if place == 0 { " " } else { "" };
@@ -87,8 +89,9 @@ impl GraphDb {
     }
 
     fn edge_words(&self, slot: EdgeSlot) -> String {
-        let view = self.resident();
-        let Ok(Some(head)) = view.edge_head(slot) else { return format!("edge slot {}", grouped(slot.0)) };
+        let unknown = || format!("edge slot {}", grouped(slot.0));
+        let Some(view) = self.resident() else { return unknown() };
+        let Ok(Some(head)) = view.edge_head(slot) else { return unknown() };
         format!("edge {} :{}", head.id, view.known().type_name(head.type_).unwrap_or_default())
     }
 }

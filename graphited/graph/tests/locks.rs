@@ -529,6 +529,8 @@ fn locks_have_names_that_people_know() {
     tx.add_label(b, CITY).unwrap();
     tx.commit().unwrap();
     let words = |name| db.lock_words(name);
+    assert_eq!(words(node_lock(b.slot())), format!("node slot {}", b.slot().0), "nothing of it is durable");
+    settle(&db);
     assert_eq!(words(node_lock(a.slot())), format!("node {a} :Person"));
     assert_eq!(words(node_lock(b.slot())), format!("node {b} :Person:City"));
     assert_eq!(words(node_lock(graphite_graph::NodeSlot(1_234_567))), "node slot 1,234,567");

@@ -161,7 +161,8 @@ impl Run<'_> {
             Step::CreateNodes { rows } => return self.create_nodes(at, rows),
             Step::CreateEdges { rows } => return self.create_edges(at, rows),
             Step::Set { properties } => {
-                self.make_keys(at, properties)?;
+                // Also of what is removed: somebody may use a key for the first time on what is waited for here.
+                self.make_keys(at, properties, true)?;
                 let properties = self.properties(at, properties, false)?;
                 self.for_each_entity(at, &rows, |transaction, entity| {
                     properties.iter().try_for_each(|(key, value)| match entity {
@@ -171,7 +172,7 @@ impl Run<'_> {
                 })?;
             }
             Step::Replace { properties } => {
-                self.make_keys(at, properties)?;
+                self.make_keys(at, properties, false)?;
                 let properties = self.properties(at, properties, true)?;
                 self.for_each_entity(at, &rows, |transaction, entity| match entity {
                     Entity::Node(id) => transaction.replace_node_properties(id, &properties),
@@ -189,12 +190,12 @@ impl Run<'_> {
                 })?;
             }
             Step::RemoveLabels { labels } => {
-                // A label that nobody ever used is on no node.
-                let catalog = self.transaction.catalog();
-                let known: Vec<LabelId> = labels.iter().filter_map(|name| catalog.label_id(name)).collect();
+                // A label that nobody has used may be on a node by the time that this one has its lock.
+                self.make_labels(at, labels)?;
+                let labels = self.labels(at, labels)?;
                 self.for_each_entity(at, &rows, |transaction, entity| match entity {
                     Entity::Node(id) => {
-                        known.iter().try_for_each(|label| transaction.remove_label(id, *label).map(drop))
+                        labels.iter().try_for_each(|label| transaction.remove_label(id, *label).map(drop))
                     }
                     Entity::Edge(_) => Ok(()),
                 })?;
@@ -213,7 +214,7 @@ impl Run<'_> {
 
     fn create_nodes(&mut self, at: At, nodes: &[NewNode]) -> Result<Vec<Rows>> {
         self.make_labels(at, nodes.iter().flat_map(|node| &node.labels))?;
-        self.make_keys(at, nodes.iter().flat_map(|node| node.properties.iter()))?;
+        self.make_keys(at, nodes.iter().flat_map(|node| node.properties.iter()), false)?;
         let mut slots = Vec::with_capacity(nodes.len());
         for node in nodes {
             self.meter.step(self.budget, 1)?;
@@ -227,7 +228,7 @@ impl Run<'_> {
     fn create_edges(&mut self, at: At, edges: &[NewEdge]) -> Result<Vec<Rows>> {
         let types = edges.iter().map(|edge| edge.edge_type.as_str());
         self.make_names(at, types, Catalog::type_id, |db, names| db.type_ids_or_create(names).map(drop))?;
-        self.make_keys(at, edges.iter().flat_map(|edge| edge.properties.iter()))?;
+        self.make_keys(at, edges.iter().flat_map(|edge| edge.properties.iter()), false)?;
         let mut slots = Vec::with_capacity(edges.len());
         for edge in edges {
             self.meter.step(self.budget, 1)?;
@@ -291,8 +292,8 @@ impl Run<'_> {
         names.iter().map(known).collect::<Option<_>>().ok_or(Error::InvalidStep { at, why: NOT_MADE })
     }
 
-    /// The properties to write, each key once, the last value of it. With `new`, nulls are left out; else they remove,
-    /// and a key that nobody ever used needs no removing. Keys of others were made before.
+    /// The properties to write, each key once, the last value of it. With `new`, nulls are left out; else they remove. The
+    /// keys that are needed were made before.
     fn properties(
         &mut self,
         at: At,
@@ -329,19 +330,20 @@ impl Run<'_> {
         self.make_names(at, names, Catalog::label_id, |db, names| db.label_ids_or_create(names).map(drop))
     }
 
-    /// Makes the keys of properties that are not null.
+    /// Makes the keys of properties, if need be also of those that are null.
     fn make_keys<'n>(
         &mut self,
         at: At,
         properties: impl IntoIterator<Item = &'n (String, Operand)>,
+        nulls: bool,
     ) -> Result<()> {
         let params = self.params;
         let is_value = |operand: &Operand| match operand {
             Operand::Value(value) => !value.is_null(),
             Operand::Param(name) => params.get(name).is_some_and(|value| !value.is_null()),
         };
-        let names =
-            properties.into_iter().filter(|(_, operand)| is_value(operand)).map(|(name, _)| name.as_str());
+        let is_needed = |(_, operand): &&(String, Operand)| nulls || is_value(operand);
+        let names = properties.into_iter().filter(is_needed).map(|(name, _)| name.as_str());
         self.make_names(at, names, Catalog::key_id, |db, names| db.key_ids_or_create(names).map(drop))
     }
 

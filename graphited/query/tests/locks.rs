@@ -131,3 +131,40 @@ fn statements_that_change_what_they_find_do_not_deadlock() {
     let report = db.check().unwrap();
     assert_eq!((report.edges, report.is_sound()), (202, true));
 }
+
+/// The node is held by somebody who then uses a label and a key for the first time: whoever waits to remove them comes
+/// after that, and removes them.
+#[test]
+fn names_that_are_first_used_while_they_are_waited_for_are_removed() {
+    let (db, [a, b, _]) = row();
+    let steps = [
+        Step::RemoveLabels { labels: vec!["New".into()] },
+        Step::Set { properties: vec![("new".into(), Operand::from(Value::Null))] },
+    ];
+    for step in steps {
+        let mut holder = db.begin().unwrap();
+        run(&mut holder, &Plan::of([node(b), set()]));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let mut tx = db.begin().unwrap();
+                run(&mut tx, &Plan::of([node(a), expand(Direction::Out, &[]), step.clone()]));
+                tx.commit().unwrap();
+            });
+            while db.locks().picture().waits.is_empty() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let used = match &step {
+                Step::RemoveLabels { labels } => Step::AddLabels { labels: labels.clone() },
+                _ => Step::Set { properties: vec![("new".into(), Operand::from(1))] },
+            };
+            run(&mut holder, &Plan::of([node(b), used]));
+            holder.commit().unwrap();
+            waiter.join().unwrap();
+        });
+    }
+    let tx = db.begin().unwrap();
+    let (label, key) = (db.catalog().label_id("New").unwrap(), db.catalog().key_id("new").unwrap());
+    let labels = tx.labels(b).unwrap().unwrap();
+    assert!(!labels.contains(&label));
+    assert_eq!(tx.property(b, key).unwrap(), Some(Value::Null));
+}

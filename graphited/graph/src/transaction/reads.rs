@@ -1,6 +1,7 @@
 //! What a transaction sees: each question takes its locks and goes to the overlay of its write set over the newest
 //! applied pages.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -145,10 +146,21 @@ impl View for Transaction {
         for (part, some) in from.chunks(LOCKED_AHEAD).enumerate() {
             some.iter().try_for_each(|slot| self.look_at_node(*slot))?;
             let first = part * LOCKED_AHEAD;
-            let visit = |index, entries: Entries<'_>| visit(first + index, entries);
-            let flow = self.with_view_once(|view| view.for_each_run(some, direction, types, visit))?;
-            if flow.is_break() {
-                return Ok(flow);
+            let is_begun = Cell::new(false);
+            let mut ask = || {
+                let visit = |index, entries: Entries<'_>| {
+                    is_begun.set(true);
+                    visit(first + index, entries)
+                };
+                self.with_view_once(|view| view.for_each_run(some, direction, types, visit))
+            };
+            let mut flow = ask();
+            if matches!(flow, Err(Error::Store(graphite_store::Error::SnapshotTooOld))) && !is_begun.get() {
+                self.rest();
+                flow = ask();
+            }
+            if flow.as_ref().is_ok_and(ControlFlow::is_break) || flow.is_err() {
+                return flow;
             }
         }
         Ok(ControlFlow::Continue(()))
