@@ -145,14 +145,12 @@ fn serve(
         Crew::serve(reactor, &shared)
     });
     // What looks after the daemon was asked by clients that are gone.
-    shared.admin.clear();
+    shared.clear_administration();
     if let Err(error) = more_signals.set_nonblocking(false) {
         tracing::warn!(%error, "signals are not looked at any more");
     }
     let closed = while_watching(&more_signals, &shared, &socket, || {
-        for pool in [&shared.admin, &shared.reads, &shared.writes] {
-            pool.close();
-        }
+        shared.close_pools();
         listen::remove(&socket);
         store.close()
     });

@@ -100,6 +100,19 @@ impl Shared {
         }
     }
 
+    /// Drops what looks after the daemon and is not begun: whoever asked for it is gone.
+    pub(crate) fn clear_administration(&self) {
+        self.admin.clear();
+        self.maintenance.clear();
+    }
+
+    /// Waits for all that was begun. Nothing uses the database after that.
+    pub(crate) fn close_pools(&self) {
+        for pool in [&self.admin, &self.maintenance, &self.reads, &self.writes] {
+            pool.close();
+        }
+    }
+
     /// Has a job run on a worker.
     pub(crate) fn start(self: &Arc<Self>, job: Box<Job>) {
         let shared = self.clone();

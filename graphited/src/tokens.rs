@@ -1,8 +1,9 @@
 //! Commits with a token that are under way: whoever asks what became of one is not told "not found" while it may still
 //! happen.
 //!
-//! 1. A token is in here from the moment in which the reactor has read its commit, until that is applied or refused.
-//!    A connection that breaks takes requests that were not read with it, so those never happen.
+//! 1. A token is in here from the moment in which its commit's turn has come, until that is applied or refused.
+//! 2. A commit whose client is gone once its token is in here does not happen. So who asks after a connection broke is
+//!    told what stays true: the commit is in here by then, or is over, or never happens.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Threads that do what the reactor must not wait for.
 //!
-//! Three pools, so that none starves another: reads (as many as there are processors), writes, and administration,
-//! whose threads live only as long as there is work.
+//! Four pools, so that none starves another: reads (as many as there are processors), writes, administration, and
+//! maintenance that was asked for; the threads of the last two live only as long as there is work.
 //!
 //! 1. A task that was taken is done, or dropped by [`Pool::clear`]. So one is taken only if there is a thread: the
 //!    first of reads and writes is there from the start, and administration is refused if the system has none to give.

@@ -52,8 +52,9 @@ impl Spaces {
 /// Applies a write set to the newest pages.
 ///
 /// # Errors
-/// Of the store, also where a value was spilled; `NodeNotFound` and `EdgeNotFound` if something changed is no longer there, `NodeHasEdges` if a
-/// deleted node would leave edges behind, and the limits of values and degrees. The turn then has to be dropped.
+/// Of the store, also where a value was spilled; `NodeNotFound` and `EdgeNotFound` if something changed is no longer
+/// there, `NodeHasEdges` if a deleted node would leave edges behind, and the limits of values and degrees. The turn then
+/// has to be dropped.
 pub fn apply<W: PageWriter>(w: &mut W, spaces: &mut Spaces, set: &WriteSet) -> Result<()> {
     for (&slot, change) in &set.edges {
         apply_edge(w, spaces, slot, change)?;

@@ -361,6 +361,31 @@ mod tests {
     use crate::reactor::FIRST_SESSION;
     use crate::reactor::tests::with_client;
 
+    /// Before the database is closed, whatever was begun has ended.
+    #[test]
+    fn no_task_outlives_its_pool() {
+        let pools: [fn(&Shared) -> &Pool; 4] =
+            [|s| &s.admin, |s| &s.maintenance, |s| &s.reads, |s| &s.writes];
+        for pool in pools {
+            let dir = tempfile::tempdir().unwrap();
+            let (reactor, _client) = with_client(dir.path(), |_| {});
+            let shared = &reactor.core.shared;
+            let is_done = Arc::new(AtomicBool::new(false));
+            let (begin, begun) = std::sync::mpsc::channel();
+            pool(shared).give({
+                let is_done = is_done.clone();
+                move || {
+                    begin.send(()).unwrap();
+                    std::thread::sleep(Duration::from_millis(50));
+                    is_done.store(true, Ordering::SeqCst);
+                }
+            });
+            begun.recv().unwrap();
+            shared.close_pools();
+            assert!(is_done.load(Ordering::SeqCst));
+        }
+    }
+
     /// A system that has no thread to give ends nothing but the request.
     #[test]
     fn what_needs_a_thread_that_there_is_not_is_refused() {

@@ -20,7 +20,7 @@ pub(super) struct SlotSet {
     list: Vec<NodeSlot>,
     /// A bit for each slot; whole words, so that they can be read as such.
     bits: Vec<u8>,
-    /// Slots past the bitmap; none, unless an adjacency entry is damaged.
+    /// Slots past the bitmap: of nodes that others have made since the end was asked for, and what a damaged entry says.
     far: FxHashSet<NodeSlot>,
     slots_end: usize,
 }
