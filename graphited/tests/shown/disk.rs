@@ -2,8 +2,9 @@
 //!
 //! 1. Each write of the log takes a while, before it is done. So there is always something that is applied and not yet
 //!    durable, which others read and build upon; and mostly something when the power goes.
-//! 2. From an operation on it may say that the log is synced when it is not. For the daemon that is as if it answered
-//!    before what it answers is durable, so it is for tests of the test.
+//! 2. From an operation on it may say that files are synced when they are not, so that what is durable stands still. For
+//!    the daemon that is as if it answered before what it answers is durable, so it is for tests of the test. It lies
+//!    about all files alike: a page that is durable before the log that tells of it would be damage, and not an old state.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(crate) struct SlowDisk {
     pub(crate) sim: SimDisk,
     /// Drawn from by whoever writes; the order of the threads is not to be repeated anyway.
     chance: Arc<AtomicU64>,
-    /// The first operation from which on syncs of the log are a lie.
+    /// The first operation from which on syncs are a lie.
     lies_from: Arc<AtomicU64>,
 }
 
@@ -57,11 +58,7 @@ impl SlowDisk {
 
 impl Disk for SlowDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.sim.open(path, mode)?;
-        if path.extension().is_some_and(|extension| extension == "wal") {
-            return Ok(Arc::new(LogFile { disk: self.clone(), file }));
-        }
-        Ok(file)
+        Ok(Arc::new(SlowFile { disk: self.clone(), file: self.sim.open(path, mode)? }))
     }
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.sim.create_dir(path)
@@ -84,12 +81,12 @@ impl Disk for SlowDisk {
 }
 
 #[derive(Debug)]
-struct LogFile {
+struct SlowFile {
     disk: SlowDisk,
     file: Arc<dyn DiskFile>,
 }
 
-impl DiskFile for LogFile {
+impl DiskFile for SlowFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_at(buffer, offset)
     }
