@@ -7,7 +7,7 @@ use std::time::Duration;
 use graphite_protocol::PROTOCOL_VERSION;
 use graphite_protocol::messages::{
     Cancel, Checkpoint, CheckpointReply, CommitState, CommitStatus, Hello, HelloReply, Kill, Locks,
-    LocksReply, Ping, Request, Run, Session, Sessions, Status, StatusReply,
+    LocksReply, Picture, Ping, Request, Run, Session, Sessions, Status, StatusReply, TakePicture,
 };
 use graphite_protocol::{Plan, Token, Value, socket};
 
@@ -215,6 +215,14 @@ impl Client {
     /// The daemon's, or that of the connection.
     pub fn locks(&mut self) -> Result<LocksReply> {
         self.call(&Locks {})
+    }
+
+    /// What the daemon is doing, all in one picture.
+    ///
+    /// # Errors
+    /// The daemon's, or that of the connection.
+    pub fn picture(&mut self) -> Result<Picture> {
+        self.call(&TakePicture {})
     }
 
     /// Ends the statement that a session runs, or waits in; returns whether there was one.

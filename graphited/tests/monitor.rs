@@ -179,11 +179,13 @@ fn who_does_not_read_has_no_backlog_and_holds_nobody_up() {
     watcher.call(&Watch { interval_ms: 100 }).unwrap();
     let mut observer = daemon.client();
     let clients: Vec<Client> = (0..200).map(|_| daemon.client()).collect();
-    until(|| of(&picture(&mut observer), session).outbox_bytes > 0);
-    let one = of(&picture(&mut observer), session).outbox_bytes;
+    // What is on its way is seen now and then; what the socket does not take stays.
+    let held = |observer: &mut Client| of(&picture(observer), session).outbox_bytes;
+    until(|| (0..50).all(|_| held(&mut observer) > 0));
+    let one = held(&mut observer);
     let asked = picture(&mut observer).at_ms;
     until(|| picture(&mut observer).at_ms > asked + 500);
-    assert!(of(&picture(&mut observer), session).outbox_bytes <= one, "nothing is added");
+    assert!(held(&mut observer) <= one, "nothing is added");
     observer.create(1).unwrap();
     drop(clients);
     daemon.stop();
