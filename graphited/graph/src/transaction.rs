@@ -27,7 +27,7 @@ use std::time::Duration;
 use graphite_store::Lsn;
 use graphite_store::locks::{LockCanceller, LockMode, LockName, OwnerId};
 
-use crate::commit::{Holdings, Work};
+use crate::commit::{Continuation, Holdings, Work};
 use crate::db::{GraphDb, Snapshot};
 use crate::locks::{ReadIntent, TransactionLocks};
 use crate::overlay::Overlay;
@@ -61,6 +61,12 @@ pub struct CommitResult {
     pub lsn: Lsn,
     /// What was done.
     pub summary: Summary,
+}
+
+/// A transaction in which nothing is done any more.
+enum Closed {
+    Unchanged(CommitResult),
+    Changed { db: GraphDb, work: Work, summary: Summary },
 }
 
 /// A write transaction. It may move from thread to thread.
@@ -215,17 +221,48 @@ impl Transaction {
         self.commit_as(Some(token.into()))
     }
 
+    /// As [`Transaction::commit`], or with a token as [`Transaction::commit_with_token`], but does not wait for the thread
+    /// that applies other commits at the time: that one calls `then`, and the answer is `None`. So it is also if this
+    /// thread had to apply those of others for whom nobody waits; else it gets `then` back, with what came of the commit.
+    ///
+    /// With `is_left` it is only left for others, for which the caller has [`GraphDb::apply_waiting`] called soon, also
+    /// before this thread waits for a lock: many that are applied together cost less.
+    ///
+    /// With `None` the log is synced as soon as can be; else whoever waits has to see to that, as after any commit.
+    pub fn commit_then<C: Continuation>(
+        self,
+        token: Option<&[u8]>,
+        then: C,
+        is_left: bool,
+    ) -> Option<(C, Result<Lsn>)> {
+        if let Some(Err(error)) = token.map(tokens::check_token) {
+            return Some((then, Err(error)));
+        }
+        match self.close(token.map(Box::from)) {
+            Ok(Closed::Changed { db, work, .. }) => db.commit_then(work, then, is_left),
+            Ok(Closed::Unchanged(seen)) => Some((then, Ok(seen.lsn))),
+            Err(error) => Some((then, Err(error))),
+        }
+    }
+
     fn commit_as(self, token: Option<Box<[u8]>>) -> Result<CommitResult> {
+        match self.close(token)? {
+            Closed::Unchanged(seen) => Ok(seen),
+            Closed::Changed { db, work, summary } => Ok(CommitResult { lsn: db.commit(work)?, summary }),
+        }
+    }
+
+    /// Nothing is done in it any more: makes ready for the applier.
+    fn close(self, token: Option<Box<[u8]>>) -> Result<Closed> {
         self.check_failed()?;
         if self.changes.is_empty() && token.is_none() {
-            return Ok(CommitResult { lsn: self.seen_lsn(), summary: self.summary });
+            return Ok(Closed::Unchanged(CommitResult { lsn: self.seen_lsn(), summary: self.summary }));
         }
         // What it says is said again, and heard, when the changes are applied.
         let _ = self.with_view(|view| warm(view.base().reader(), &self.changes));
         self.rest();
         let Transaction { db, changes, holdings, summary, .. } = self;
-        let lsn = db.commit(Work { changes, token, holdings })?;
-        Ok(CommitResult { lsn, summary })
+        Ok(Closed::Changed { db, work: Work { changes, token, holdings }, summary })
     }
 
     fn check_failed(&self) -> Result<()> {
