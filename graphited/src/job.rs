@@ -202,7 +202,7 @@ impl Job {
         };
         self.state.info = None;
         self.state.close_transaction_cursors();
-        Ok(ToCommit::transaction(*transaction, under_way))
+        Ok(ToCommit::transaction(transaction, under_way))
     }
 
     /// A commit that is found is told once it is durable.

@@ -63,12 +63,6 @@ pub struct CommitResult {
     pub summary: Summary,
 }
 
-/// A transaction in which nothing is done any more.
-enum Closed {
-    Unchanged(CommitResult),
-    Changed { db: GraphDb, work: Work, summary: Summary },
-}
-
 /// A write transaction. It may move from thread to thread.
 pub struct Transaction {
     db: GraphDb,
@@ -218,7 +212,7 @@ impl Transaction {
     /// As [`Transaction::commit`]; `EmptyName` or `TooLong` for what is no token.
     pub fn commit_with_token(self, token: &[u8]) -> Result<CommitResult> {
         tokens::check_token(token)?;
-        self.commit_as(Some(token.into()))
+        self.commit_as(Some(token))
     }
 
     /// As [`Transaction::commit`], or with a token as [`Transaction::commit_with_token`], but does not wait for the thread
@@ -238,31 +232,37 @@ impl Transaction {
         if let Some(Err(error)) = token.map(tokens::check_token) {
             return Some((then, Err(error)));
         }
-        match self.close(token.map(Box::from)) {
-            Ok(Closed::Changed { db, work, .. }) => db.commit_then(work, then, is_left),
-            Ok(Closed::Unchanged(seen)) => Some((then, Ok(seen.lsn))),
-            Err(error) => Some((then, Err(error))),
+        if let Some(outcome) = self.without_work(token) {
+            return Some((then, outcome));
         }
+        let db = self.db.clone();
+        db.commit_then(self.close(token), then, is_left)
     }
 
-    fn commit_as(self, token: Option<Box<[u8]>>) -> Result<CommitResult> {
-        match self.close(token)? {
-            Closed::Unchanged(seen) => Ok(seen),
-            Closed::Changed { db, work, summary } => Ok(CommitResult { lsn: db.commit(work)?, summary }),
+    fn commit_as(self, token: Option<&[u8]>) -> Result<CommitResult> {
+        let summary = self.summary;
+        let lsn = match self.without_work(token) {
+            Some(outcome) => outcome?,
+            None => self.db.clone().commit(self.close(token))?,
+        };
+        Ok(CommitResult { lsn, summary })
+    }
+
+    /// What comes of a commit for which nothing has to be applied.
+    fn without_work(&self, token: Option<&[u8]>) -> Option<Result<Lsn>> {
+        if let Err(error) = self.check_failed() {
+            return Some(Err(error));
         }
+        (self.changes.is_empty() && token.is_none()).then(|| Ok(self.seen_lsn()))
     }
 
     /// Nothing is done in it any more: makes ready for the applier.
-    fn close(self, token: Option<Box<[u8]>>) -> Result<Closed> {
-        self.check_failed()?;
-        if self.changes.is_empty() && token.is_none() {
-            return Ok(Closed::Unchanged(CommitResult { lsn: self.seen_lsn(), summary: self.summary }));
-        }
+    fn close(self, token: Option<&[u8]>) -> Work {
         // What it says is said again, and heard, when the changes are applied.
         let _ = self.with_view(|view| warm(view.base().reader(), &self.changes));
         self.rest();
-        let Transaction { db, changes, holdings, summary, .. } = self;
-        Ok(Closed::Changed { db, work: Work { changes, token, holdings }, summary })
+        let Transaction { changes, holdings, .. } = self;
+        Work { changes, token: token.map(Box::from), holdings }
     }
 
     fn check_failed(&self) -> Result<()> {

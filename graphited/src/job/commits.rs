@@ -22,7 +22,7 @@ use crate::workers::is_task;
 
 /// A transaction that is to be committed, and what is answered then.
 pub(super) struct ToCommit {
-    transaction: Transaction,
+    transaction: Box<Transaction>,
     reply: Reply,
 }
 
@@ -47,12 +47,12 @@ pub(super) struct Rest {
 
 impl ToCommit {
     /// A statement has run that is a transaction of its own.
-    pub(super) fn statement(transaction: Transaction, frame: Vec<u8>, rest: Option<Rest>) -> ToCommit {
+    pub(super) fn statement(transaction: Box<Transaction>, frame: Vec<u8>, rest: Option<Rest>) -> ToCommit {
         ToCommit { transaction, reply: Reply::Statement(frame, rest) }
     }
 
     /// The client has asked for it, perhaps under a name by which can be asked for it.
-    pub(super) fn transaction(transaction: Transaction, under_way: Option<UnderWay>) -> ToCommit {
+    pub(super) fn transaction(transaction: Box<Transaction>, under_way: Option<UnderWay>) -> ToCommit {
         let is_unchanged = transaction.is_unchanged();
         ToCommit { transaction, reply: Reply::Commit { is_unchanged, under_way } }
     }

@@ -204,7 +204,7 @@ impl Job {
         if let Some(reason) = self.interrupt.reason() {
             return Err(reason.error().into());
         }
-        Ok(ToCommit::statement(transaction, frame, rest))
+        Ok(ToCommit::statement(Box::new(transaction), frame, rest))
     }
 
     pub(super) fn fetch(&mut self, id: u64, count: u32, shared: &Shared) -> Result<Answer> {
