@@ -1,10 +1,12 @@
 //! What becomes of locks and write sets at a commit: groups, verdicts, and when others get on.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use graphite_graph::Continuation;
-use graphite_store::Lsn;
+use graphite_store::clock::SimClock;
+use graphite_store::{Lsn, StoreOptions};
 
+use super::hooked::{Doing, HookedDisk};
 use super::*;
 
 /// Locks go when the group is appended, not when it is durable.
@@ -184,6 +186,62 @@ fn nobody_is_forgotten_whether_he_waits_or_not() {
     settle(&db);
     assert_eq!(ids.map(|id| value_of(&db, id)), [200; 8]);
     assert_eq!(db.locks().picture().locks.len(), 0);
+}
+
+/// A transaction that needs the slot of a new node waits for a disk to tell where one is. Those that commit meanwhile need
+/// the same pool.
+#[test]
+fn nobody_waits_for_a_disk_that_is_asked_for_free_slots() {
+    let disk = HookedDisk::new(SimDisk::new());
+    let open = || {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let clock = Arc::new(SimClock::default());
+        GraphDb::open(Arc::new(disk.clone()), clock, "/graph".as_ref(), options).unwrap()
+    };
+    let db = open();
+    let key = db.key_id_or_create("key").unwrap();
+    let mut tx = begin(&db);
+    let nodes: Vec<NodeId> =
+        (0..1000).map(|number| tx.create_node(&[], &[(key, Value::Int(number))]).unwrap()).collect();
+    tx.commit().unwrap();
+    db.store().close().unwrap();
+    drop(db);
+
+    let db = open();
+    // What it needs is in memory, and of another page than that of the last node.
+    let mut first = begin(&db);
+    first.set_node_property(nodes[0], key, Value::Int(7)).unwrap();
+    assert_eq!(get(&first, nodes[0]), 7);
+    let _ = first.commit().unwrap();
+    let mut first = begin(&db);
+    first.set_node_property(nodes[0], key, Value::Int(8)).unwrap();
+    let (asked, is_asked) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    disk.ask(move |_, doing| {
+        if matches!(doing, Doing::Read(_)) {
+            asked.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        }
+        Ok(())
+    });
+    std::thread::scope(|scope| {
+        let creates = scope.spawn(|| {
+            let mut second = db.begin().unwrap();
+            second.create_node(&[], &[]).unwrap();
+            second.commit().unwrap();
+        });
+        is_asked.recv().unwrap();
+        let (committed, is_committed) = mpsc::channel();
+        scope.spawn(move || committed.send(first.commit().unwrap()));
+        let commits = is_committed.recv_timeout(std::time::Duration::from_secs(60));
+        disk.ask_nobody();
+        drop(go_on);
+        creates.join().unwrap();
+        assert!(commits.is_ok(), "it waited for the other one's disk");
+    });
+    settle(&db);
+    assert_eq!((value_of(&db, nodes[0]), db.status().unwrap().nodes), (8, 1001));
 }
 
 /// Those that are refused are told so, each by itself.
