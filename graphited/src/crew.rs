@@ -180,7 +180,9 @@ impl Crew {
                     let answer = job.run(shared);
                     // Before the client has its answer: else its next request would wake a follower.
                     seated = self.try_take_seat(&mut self.lock(), &place);
-                    answer.send(shared);
+                    if let Some(answer) = answer {
+                        answer.send(shared);
+                    }
                     continue;
                 }
                 Ok(Left::ForGood) => Ok(()),

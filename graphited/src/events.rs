@@ -58,6 +58,13 @@ pub(crate) struct Done {
     pub committed: Option<Lsn>,
 }
 
+impl Done {
+    /// A session's state comes home.
+    pub(crate) fn new(session: u64, state: SessionState, committed: Option<Lsn>) -> Done {
+        Done { session, transaction: state.info, state, committed }
+    }
+}
+
 /// The way to the reactor.
 #[derive(Debug)]
 pub(crate) struct Events {

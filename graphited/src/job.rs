@@ -1,12 +1,14 @@
 //! What workers do: one request of one session, with the session's state in hand.
 //!
-//! 1. A job always ends with an answer in the outbox and the state on its way home, whatever happened in between.
+//! 1. A job always ends with an answer in the outbox and the state on its way home, whatever happened in between. A job
+//!    that commits may be brought to its end by the thread that applies the commit (`commits`).
 //! 2. An answer that may rest on a commit that is not durable is parked until that is visible; nobody waits for it. What
 //!    a write transaction answers rests on the newest state that it saw.
 //! 3. A place among those who may write is passed on before the answer is parked, for parking may lead a sync.
 //! 4. A write transaction that fails is rolled back at once, and its place passed on; the session remembers only that
 //!    it failed, until the client ends it.
 
+mod commits;
 mod statements;
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use graphite_protocol::message::{write_error, write_response};
-use graphite_protocol::messages::{CommitReply, CommitState, CommitStatusReply, Empty};
+use graphite_protocol::messages::{CommitState, CommitStatusReply, Empty};
 use graphite_protocol::{ErrorCode, Token, Wire, WireError};
 use graphite_store::Lsn;
 
@@ -28,6 +30,9 @@ use crate::shared::Shared;
 use crate::slow::Slow;
 use crate::state::{Open, SessionState};
 use crate::tokens::UnderWay;
+use crate::workers::aside;
+
+use commits::ToCommit;
 
 /// How long whoever asks for the outcome of a commit waits for one that is under way.
 const COMMIT_WAIT_MAX: Duration = Duration::from_millis(200);
@@ -102,6 +107,14 @@ impl Unsent {
     }
 }
 
+/// What has come of a job so far.
+enum Step {
+    /// All.
+    Answered(Answer),
+    /// There is a transaction to be committed.
+    Commits(ToCommit),
+}
+
 type Result<T> = std::result::Result<T, WireError>;
 
 impl Job {
@@ -135,33 +148,34 @@ impl Job {
     }
 
     /// Does it. The answer is left for the caller to send: as soon as the client has it, it asks for more, and the caller
-    /// may be about to listen for that.
-    pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) -> Unsent {
+    /// may be about to listen for that. `None` if another thread sees to the answer.
+    pub(crate) fn run(mut self: Box<Self>, shared: &Arc<Shared>) -> Option<Unsent> {
         let was_admitted = self.is_for_writers();
-        let answer = self.perform(shared).unwrap_or_else(|error| {
-            let frame = self.error(&error, shared);
-            Answer { frame, after: self.seen, committed: None }
-        });
+        let answer = match self.perform(shared) {
+            Ok(Step::Answered(answer)) => answer,
+            Ok(Step::Commits(commit)) => return self.hand_in(commit, shared),
+            Err(error) => self.refusal(&error, shared),
+        };
         if was_admitted && !self.state.writes() {
             shared.leave_admission(self.connection.session);
         }
-        self.finish(answer, shared)
+        Some(self.finish(answer, shared))
     }
 
-    fn perform(&mut self, shared: &Shared) -> Result<Answer> {
+    fn perform(&mut self, shared: &Shared) -> Result<Step> {
         if let Some(reason) = self.interrupt.reason().filter(|_| self.is_interruptible()) {
             self.fail_if_writing(shared);
             return Err(reason.error());
         }
         // The work is taken out, so that the state can be borrowed beside it.
         let work = std::mem::replace(&mut self.work, Work::Rollback);
-        match work {
+        let answer = match work {
             Work::Read(run) => self.timed(&run, shared, Job::read),
             Work::Write(run) if self.state.writes() => self.timed(&run, shared, Job::write_in_transaction),
-            Work::Write(run) => self.timed(&run, shared, Job::write_alone),
+            Work::Write(run) => return self.timed(&run, shared, Job::write_alone).map(Step::Commits),
             Work::Fetch { cursor, rows } => self.fetch(cursor, rows, shared),
             Work::Begin => self.begin(shared),
-            Work::Commit(under_way) => self.commit(under_way, shared),
+            Work::Commit(under_way) => return self.commit(under_way).map(Step::Commits),
             Work::CommitStatus(token) => self.commit_status(&token, shared),
             Work::Rollback => Ok(self.rollback(shared)),
             Work::Import(work) => {
@@ -173,16 +187,17 @@ impl Job {
                 })?;
                 Ok(Answer { frame, after, committed: commits.then_some(after) })
             }
-        }
+        };
+        answer.map(Step::Answered)
     }
 
-    /// Runs a statement, and keeps it for monitors if it took long.
-    fn timed(
+    /// Runs a statement, and keeps it for monitors if it took long: until it is to be committed, if it is by itself.
+    fn timed<T>(
         &mut self,
         run: &DecodedRun,
         shared: &Shared,
-        statement: fn(&mut Job, &DecodedRun, &Shared) -> Result<Answer>,
-    ) -> Result<Answer> {
+        statement: fn(&mut Job, &DecodedRun, &Shared) -> Result<T>,
+    ) -> Result<T> {
         let transaction = self.state.info.map(|info| info.id);
         let answer = statement(self, run, shared);
         let Some(took) = run.since.map(|since| since.elapsed()).filter(|took| shared.slow.is_slow(*took))
@@ -208,25 +223,13 @@ impl Job {
         Ok(Answer::now(self.reply(&Empty {}, shared)))
     }
 
-    fn commit(&mut self, under_way: Option<UnderWay>, shared: &Shared) -> Result<Answer> {
+    fn commit(&mut self, under_way: Option<UnderWay>) -> Result<ToCommit> {
         let Some(Open::Write(transaction)) = self.state.transaction.take() else {
             return Err(WireError::new(ErrorCode::NoTransaction, "no transaction is open"));
         };
         self.state.info = None;
         self.state.close_transaction_cursors();
-        let is_unchanged = transaction.is_unchanged();
-        let committed = match &under_way {
-            Some(under_way) => transaction.commit_with_token(under_way.token.as_bytes()),
-            None => transaction.commit(),
-        };
-        let committed = committed.map_err(|error| {
-            shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
-            self.seen = shared.db.store().applied_lsn();
-            self.explain(error.into(), shared)
-        })?;
-        let lsn = if is_unchanged && under_way.is_none() { 0 } else { committed.lsn.0 };
-        let frame = self.reply(&CommitReply { lsn }, shared);
-        Ok(Answer { frame, after: committed.lsn, committed: Some(committed.lsn) })
+        Ok(ToCommit::transaction(transaction, under_way))
     }
 
     /// A commit that is found is told once it is durable.
@@ -274,24 +277,53 @@ impl Job {
         frame
     }
 
-    /// Answers, and sends the state home.
+    /// The answer of a job that failed.
+    fn refusal(&self, error: &WireError, shared: &Shared) -> Answer {
+        Answer { frame: self.error(error, shared), after: self.seen, committed: None }
+    }
+
+    /// Answers, and sends the state home. If the answer has to wait for a sync, this thread does that unless another one
+    /// is at it.
     fn finish(self, answer: Answer, shared: &Arc<Shared>) -> Unsent {
-        let Answer { frame, after, committed } = answer;
-        let (connection, msgid) = (self.connection, self.msgid);
-        let transaction = self.state.info;
-        let done = Done { session: connection.session, state: self.state, transaction, committed };
-        let store = shared.db.store();
-        if after <= store.visible_lsn() {
-            connection.outbox.add_in_order(frame);
+        let connection = self.connection.clone();
+        if answer.after <= shared.db.store().visible_lsn() {
+            connection.outbox.add_in_order(answer.frame);
+            let done = Done::new(self.connection.session, self.state, answer.committed);
             shared.events.post_done(done, &connection);
             return Unsent(connection);
         }
+        let after = answer.after;
+        let reply = self.park(answer, true, shared);
+        // Another statement may run during the sync.
+        aside(|| shared.db.store().when_visible(after, reply));
+        Unsent(connection)
+    }
+
+    /// As [`Job::finish`], on a thread that has to go on: others sync and send.
+    fn leave(self, answer: Answer, shared: &Arc<Shared>) {
+        let after = answer.after;
+        let reply = self.park(answer, false, shared);
+        shared.db.store().park(after, reply);
+    }
+
+    /// Keeps a place for the answer and sends the state home. The answer is made once it is known what became of the
+    /// commit that it rests on; it is sent by this thread if it attends to it.
+    fn park(
+        self,
+        answer: Answer,
+        attends: bool,
+        shared: &Arc<Shared>,
+    ) -> impl FnOnce(graphite_store::Result<()>) + Send + 'static {
+        let Answer { frame, committed, .. } = answer;
+        let (connection, msgid, shared) = (self.connection, self.msgid, shared.clone());
         let slot = connection.outbox.reserve(frame.len());
         // The session may go on with its next request while this answer is parked.
+        let done = Done::new(connection.session, self.state, committed);
         shared.events.post_done(done, &connection);
-        connection.attend(slot);
-        let (parked, shared) = (connection.clone(), shared.clone());
-        store.when_visible(after, move |verdict| {
+        if attends {
+            connection.attend(slot);
+        }
+        move |verdict| {
             let frame = match verdict {
                 Ok(()) => frame,
                 Err(error) => {
@@ -305,9 +337,8 @@ impl Job {
                     frame
                 }
             };
-            parked.answer_parked(slot, frame, &shared.events);
-        });
-        Unsent(connection)
+            connection.answer_parked(slot, frame, &shared.events);
+        }
     }
 }
 

@@ -390,9 +390,15 @@ impl Core {
             || outbox.parked() >= to_usize(self.shared.config.requests_max)
     }
 
-    /// Has a job run: by this thread, if another one waits to run the reactor, else by a worker.
+    /// Has a job run: by this thread, if nobody else asks for something and another one waits to run the reactor; else by a
+    /// worker, and this one goes on to the next.
     fn start(&mut self, job: Box<Job>) {
-        if self.own_job.is_none() && self.followers.load(Ordering::SeqCst) > 0 {
+        let store = self.shared.db.store();
+        let is_alone = self.own_job.is_none()
+            && self.ready.is_empty()
+            && store.applied_lsn() <= store.visible_lsn()
+            && self.shared.writes.is_quiet();
+        if is_alone && self.followers.load(Ordering::SeqCst) > 0 {
             self.own_job = Some(job);
         } else {
             self.shared.start(job);

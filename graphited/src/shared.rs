@@ -20,7 +20,7 @@ use crate::resting::Room;
 use crate::rows::Limits;
 use crate::slow::SlowStatements;
 use crate::tokens::TokensUnderWay;
-use crate::workers::Pool;
+use crate::workers::{Pool, aside};
 
 /// Threads for writes beside one for each transaction that may write: one that has ended a transaction may still lead a
 /// sync while the next is admitted; and one is reserved before it is known whether there is a place.
@@ -85,11 +85,17 @@ pub(crate) struct Shared {
 impl Shared {
     /// Nothing runs yet.
     pub(crate) fn new(config: Config, database: PathBuf, db: GraphDb, events: Events) -> Shared {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let readers = match usize::try_from(config.read_workers) {
-            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(2, usize::from),
+            Ok(0) | Err(_) => processors,
             Ok(readers) => readers,
         };
         let writers = to_usize(config.write_transactions_max);
+        db.locks().put_waits_aside(Box::new(|wait| aside(wait)));
+        // The reactor, the log and the clients need a processor as well.
+        let writes = Pool::lingering("write", writers.saturating_add(WRITE_WORKERS_SPARE), processors - 1);
+        let applies = db.clone();
+        writes.after_tasks(move || applies.apply_waiting());
         Shared {
             slow: SlowStatements::new(config.slow_statement_ms),
             people: People::default(),
@@ -103,7 +109,7 @@ impl Shared {
             admission: Admission::new(writers),
             tokens: Arc::default(),
             reads: Pool::new("read", readers),
-            writes: Pool::lingering("write", writers.saturating_add(WRITE_WORKERS_SPARE)),
+            writes,
             admin: Pool::fleeting("admin", ADMIN_WORKERS_MAX),
             maintenance: Pool::fleeting("maintenance", MAINTENANCE_WORKERS_MAX),
             counters: Counters::default(),
@@ -127,7 +133,11 @@ impl Shared {
     pub(crate) fn start(self: &Arc<Self>, job: Box<Job>) {
         let shared = self.clone();
         let pool = if job.is_for_writers() { &self.writes } else { &self.reads };
-        pool.give(move || job.run(&shared).send(&shared));
+        pool.give(move || {
+            if let Some(unsent) = job.run(&shared) {
+                unsent.send(&shared);
+            }
+        });
     }
 
     /// Admits the session to write, if a place is free.

@@ -7,18 +7,32 @@
 //!    first of reads and writes is there from the start, and administration is refused if the system has none to give.
 //! 2. A task of writes may wait for what another one does, as for a lock that its transaction holds. So whoever may have
 //!    one has a thread reserved ([`Pool::reserve`]), and there are never fewer threads than reservations.
+//! 3. Of the threads for writes only so many are awake as are useful at a time: more than there are processors would but
+//!    push each other aside. Not counted are those that wait ([`aside`]), and those whose task runs for longer than a tick
+//!    or two while others are due; so nobody waits for one that may be for long.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 /// Stack of a worker, in bytes: nothing in the daemon recurses deeper than a value nests.
 const STACK_BYTES: usize = 1 << 20;
 
 /// A thread that may leave does so when it had nothing to do for so long.
 const THREAD_IDLE: Duration = Duration::from_secs(10);
+
+/// How long tasks may wait for others that run until those do not count any more.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Tasks that wait for one thread that is awake, before another one is woken.
+const BACKLOG_MAX: usize = 4;
+/// Tasks after which what is to be done after tasks is done, though there are more.
+const UNSETTLED_MAX: u32 = 16;
+/// How long it may be left undone while another task runs.
+const SETTLED_AFTER: Duration = Duration::from_micros(200);
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -33,11 +47,34 @@ enum Idle {
     Leaves,
 }
 
+/// Why a thread woke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woke {
+    /// There may be something to do.
+    Told,
+    /// What is to be done after tasks has waited for long enough.
+    ToSettle,
+    /// There was nothing to do for long.
+    Bored,
+}
+
 #[derive(Default)]
 struct Queue {
     tasks: VecDeque<Task>,
-    idle: usize,
     threads: usize,
+    /// Threads that sleep and were not told to wake. The last has slept for the shortest time, and its caches are the
+    /// warmest; so it is the first to be told.
+    idle: Vec<Thread>,
+    /// Threads that were told to wake and have not yet.
+    told: usize,
+    /// Tasks that run, or would if they did not wait: those begun in the last two ticks, the earlier tick first.
+    young: [usize; 2],
+    /// Moves on while tasks wait.
+    tick: u64,
+    /// A thread sees to it that the tick moves on.
+    is_watched: bool,
+    /// Tasks after which is not done yet what is to be done after tasks.
+    unsettled: u32,
     /// Threads that have to be there.
     reserved: usize,
     is_closed: bool,
@@ -48,12 +85,72 @@ impl Queue {
     fn may_be_fewer(&self) -> bool {
         self.threads > self.reserved.max(1)
     }
+
+    /// Threads that count as awake.
+    fn awake(&self) -> usize {
+        self.young[0] + self.young[1] + self.told
+    }
+
+    /// A task begins to run, or goes on after a wait; what it says is for [`Queue::rests`].
+    fn runs(&mut self) -> u64 {
+        self.young[1] += 1;
+        self.tick
+    }
+
+    /// A task ends, or begins to wait.
+    fn rests(&mut self, since: u64) {
+        match self.tick - since {
+            0 => self.young[1] -= 1,
+            1 => self.young[0] -= 1,
+            _ => {}
+        }
+    }
+
+    fn move_on(&mut self) {
+        self.tick += 1;
+        self.young = [self.young[1], 0];
+    }
 }
 
 #[derive(Default)]
 struct Shared {
+    awake_max: usize,
+    /// Tasks for which no thread is woken, for each that is awake.
+    backlog_max: usize,
     queue: Mutex<Queue>,
-    changed: Condvar,
+    /// What has to be done soon after a task; once for many.
+    after_tasks: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+thread_local! {
+    /// The pool whose task this thread runs, and since which tick.
+    static RUNNING: RefCell<Option<(Arc<Shared>, u64)>> = const { RefCell::new(None) };
+}
+
+/// Waits, for a lock or a disk: meanwhile another thread of the pool that this is a task of may run instead.
+pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
+    let running = RUNNING.take();
+    if let Some((shared, since)) = &running {
+        let mut queue = shared.lock();
+        if queue.unsettled > 0 {
+            // What it waits for may be what is left to be done.
+            queue = shared.settle(queue);
+        }
+        queue.rests(*since);
+        shared.call_one(queue);
+    }
+    let result = wait();
+    if let Some((shared, _)) = running {
+        // It may be one too many for a while.
+        let since = shared.lock().runs();
+        RUNNING.set(Some((shared, since)));
+    }
+    result
+}
+
+/// Whether this thread runs a task, after which is done what is to be done after tasks.
+pub(crate) fn is_task() -> bool {
+    RUNNING.with_borrow(Option::is_some)
 }
 
 impl Shared {
@@ -62,40 +159,147 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, when_idle: Idle) {
-        let mut queue = self.lock();
-        loop {
-            if let Some(task) = queue.tasks.pop_front() {
-                drop(queue);
-                task();
-                queue = self.lock();
-                continue;
-            }
-            if queue.is_closed || when_idle == Idle::Leaves {
-                break;
-            }
-            let is_over;
-            (queue, is_over) = self.wait(queue, when_idle);
-            if is_over && queue.tasks.is_empty() && queue.may_be_fewer() {
-                break;
-            }
-        }
-        queue.threads -= 1;
+    /// Whether as many threads are awake as the tasks that wait are worth. To wake one costs about as much as a small
+    /// task takes.
+    fn are_enough(&self, queue: &Queue) -> bool {
+        let awake = queue.awake();
+        awake >= self.awake_max || queue.tasks.len() <= awake * self.backlog_max
     }
 
-    /// Waits for something to do; the answer is whether it has waited for long.
-    fn wait<'q>(&self, mut queue: MutexGuard<'q, Queue>, when_idle: Idle) -> (MutexGuard<'q, Queue>, bool) {
-        queue.idle += 1;
-        let mut is_over = false;
-        // The last one does not wake in vain.
-        if when_idle == Idle::Lingers && queue.threads > 1 {
-            let woken = self.changed.wait_timeout(queue, THREAD_IDLE).unwrap_or_else(PoisonError::into_inner);
-            (queue, is_over) = (woken.0, woken.1.timed_out());
-        } else {
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    /// Wakes a thread for a task that waits: to do it, or if enough are awake, to see to it that it does not wait for
+    /// long.
+    fn call_one(&self, mut queue: MutexGuard<'_, Queue>) {
+        let is_wanted = !queue.tasks.is_empty() && (!queue.is_watched || !self.are_enough(&queue));
+        if is_wanted && let Some(thread) = queue.idle.pop() {
+            queue.told += 1;
+            drop(queue);
+            thread.unpark();
         }
-        queue.idle -= 1;
-        (queue, is_over)
+    }
+
+    /// Does what is left to be done after tasks.
+    fn settle<'q>(&'q self, mut queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
+        queue.unsettled = 0;
+        let Some(after_tasks) = self.after_tasks.get() else { return queue };
+        let since = queue.runs();
+        drop(queue);
+        after_tasks();
+        queue = self.lock();
+        queue.rests(since);
+        queue
+    }
+
+    fn run(self: &Arc<Self>, when_idle: Idle) {
+        let mut woke = Woke::Told;
+        let mut queue = self.lock();
+        loop {
+            let has_waited = queue.unsettled >= UNSETTLED_MAX || woke == Woke::ToSettle;
+            if queue.unsettled > 0 && (has_waited || queue.awake() == 0 && queue.tasks.is_empty()) {
+                queue = self.settle(queue);
+                woke = Woke::Told;
+                continue;
+            }
+            if queue.awake() < self.awake_max
+                && let Some(task) = queue.tasks.pop_front()
+            {
+                queue = self.perform(queue, task);
+                woke = Woke::Told;
+                continue;
+            }
+            let has_to = queue.is_closed || when_idle == Idle::Leaves;
+            let may = woke == Woke::Bored && queue.may_be_fewer();
+            if queue.tasks.is_empty() && queue.unsettled == 0 && (has_to || may) {
+                break;
+            }
+            (queue, woke) = self.wait(queue, when_idle);
+        }
+        queue.threads -= 1;
+        if queue.is_closed {
+            // Those who are too many to be awake leave, too.
+            self.call_all(&queue);
+        }
+    }
+
+    fn perform<'q>(
+        self: &'q Arc<Self>,
+        mut queue: MutexGuard<'q, Queue>,
+        task: Task,
+    ) -> MutexGuard<'q, Queue> {
+        let since = queue.runs();
+        // Those who wait behind it must not depend on how long it runs.
+        self.call_one(queue);
+        RUNNING.set(Some((self.clone(), since)));
+        task();
+        let running = RUNNING.take();
+        queue = self.lock();
+        queue.rests(running.map_or(since, |(_, since)| since));
+        queue.unsettled += u32::from(self.after_tasks.get().is_some());
+        queue
+    }
+
+    /// Waits for something to do.
+    fn wait<'q>(
+        &'q self,
+        mut queue: MutexGuard<'q, Queue>,
+        when_idle: Idle,
+    ) -> (MutexGuard<'q, Queue>, Woke) {
+        let settles = queue.unsettled > 0;
+        let watches = !settles && !queue.tasks.is_empty() && !std::mem::replace(&mut queue.is_watched, true);
+        // The last one does not wake in vain.
+        let lingers = when_idle == Idle::Lingers && queue.threads > 1;
+        let patience = match (settles, watches) {
+            (true, _) => Some(SETTLED_AFTER),
+            (_, true) => Some(TICK),
+            _ => lingers.then_some(THREAD_IDLE),
+        };
+        let is_over;
+        (queue, is_over) = self.sleep(queue, patience);
+        queue.is_watched &= !watches;
+        let woke = match (is_over, settles, watches) {
+            (true, true, _) => Woke::ToSettle,
+            (true, false, true) => {
+                queue.move_on();
+                Woke::Told
+            }
+            (true, false, false) => Woke::Bored,
+            (false, ..) => Woke::Told,
+        };
+        (queue, woke)
+    }
+}
+
+impl Shared {
+    /// Sleeps until it is told to wake, for so long at most; the answer is whether it was not told.
+    fn sleep<'q>(
+        &'q self,
+        mut queue: MutexGuard<'q, Queue>,
+        patience: Option<Duration>,
+    ) -> (MutexGuard<'q, Queue>, bool) {
+        let own = thread::current();
+        let until = patience.map(|patience| Instant::now() + patience);
+        queue.idle.push(own.clone());
+        loop {
+            drop(queue);
+            match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
+            }
+            queue = self.lock();
+            let Some(place) = queue.idle.iter().position(|idle| idle.id() == own.id()) else {
+                queue.told -= 1;
+                return (queue, false);
+            };
+            let is_over = until.is_some_and(|until| until <= Instant::now());
+            if is_over || queue.is_closed {
+                queue.idle.remove(place);
+                return (queue, is_over);
+            }
+        }
+    }
+
+    /// Wakes all: the pool is closed.
+    fn call_all(&self, queue: &Queue) {
+        queue.idle.iter().for_each(Thread::unpark);
     }
 }
 
@@ -118,7 +322,7 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// A pool whose threads are started as they are needed, and stay.
     pub(crate) fn new(name: &'static str, threads_max: usize) -> Pool {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { awake_max: usize::MAX, ..Shared::default() });
         Pool {
             name,
             threads_max: threads_max.max(1),
@@ -129,14 +333,23 @@ impl Pool {
         }
     }
 
-    /// A pool whose threads leave when there was nothing to do for a while, all but the first.
-    pub(crate) fn lingering(name: &'static str, threads_max: usize) -> Pool {
-        Pool { when_idle: Idle::Lingers, ..Pool::new(name, threads_max) }
+    /// A pool whose threads leave when there was nothing to do for a while, all but the first. Of those that are there only
+    /// so many are awake at a time.
+    pub(crate) fn lingering(name: &'static str, threads_max: usize, awake_max: usize) -> Pool {
+        let shared =
+            Arc::new(Shared { awake_max: awake_max.max(1), backlog_max: BACKLOG_MAX, ..Shared::default() });
+        Pool { when_idle: Idle::Lingers, shared, ..Pool::new(name, threads_max) }
     }
 
     /// A pool whose threads leave when there is nothing to do.
     pub(crate) fn fleeting(name: &'static str, threads_max: usize) -> Pool {
         Pool { when_idle: Idle::Leaves, ..Pool::new(name, threads_max) }
+    }
+
+    /// From now on this is done soon after each task, once for many: as soon as no other one runs, and before any waits
+    /// aside.
+    pub(crate) fn after_tasks(&self, work: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.after_tasks.set(Box::new(work));
     }
 
     /// A pool that the system gives no threads.
@@ -190,10 +403,8 @@ impl Pool {
     pub(crate) fn try_give(&self, task: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut queue = self.shared.lock();
         queue.tasks.push_back(Box::new(task));
-        if queue.idle >= queue.tasks.len() {
-            drop(queue);
-            self.shared.changed.notify_one();
-        } else if queue.threads < self.threads_max {
+        let are_enough = queue.told >= queue.tasks.len() || self.shared.are_enough(&queue);
+        if queue.idle.is_empty() && !are_enough && queue.threads < self.threads_max {
             // Within the lock, so that the task is still the last if it has to be taken back.
             if let Err(error) = self.start_thread(&mut queue) {
                 tracing::error!(pool = self.name, %error, "the system refused a thread");
@@ -204,14 +415,17 @@ impl Pool {
                     drop(refused);
                     return Err(error);
                 }
-                drop(queue);
-                self.shared.changed.notify_one();
             }
-        } else if queue.idle > 0 {
-            drop(queue);
-            self.shared.changed.notify_one();
+        } else {
+            self.shared.call_one(queue);
         }
         Ok(())
+    }
+
+    /// Whether nothing waits and nothing that is young runs.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let queue = self.shared.lock();
+        queue.tasks.is_empty() && queue.awake() == 0
     }
 
     fn start_thread(&self, queue: &mut Queue) -> io::Result<()> {
@@ -236,8 +450,11 @@ impl Pool {
 
     /// Ends the threads when all tasks are done, and waits for them.
     pub(crate) fn close(&self) {
-        self.shared.lock().is_closed = true;
-        self.shared.changed.notify_all();
+        {
+            let mut queue = self.shared.lock();
+            queue.is_closed = true;
+            self.shared.call_all(&queue);
+        }
         let handles = std::mem::take(&mut *self.handles.lock().unwrap_or_else(PoisonError::into_inner));
         for handle in handles {
             let _ = handle.join();
@@ -252,7 +469,7 @@ mod tests {
 
     #[test]
     fn every_task_is_done_once_before_the_pool_is_closed() {
-        for pool in [Pool::new("test", 3), Pool::fleeting("test", 2), Pool::lingering("test", 3)] {
+        for pool in [Pool::new("test", 3), Pool::fleeting("test", 2), Pool::lingering("test", 3, 2)] {
             let done = Arc::new(AtomicUsize::new(0));
             for _ in 0..1000 {
                 let done = done.clone();
@@ -306,7 +523,7 @@ mod tests {
     /// Tasks that wait for the last one do not keep it from a thread, as long as each has one reserved.
     #[test]
     fn who_has_reserved_a_thread_has_one() {
-        let pool = Pool::lingering("test", 8);
+        let pool = Pool::lingering("test", 8, 8);
         pool.start().unwrap();
         let barrier = Arc::new(std::sync::Barrier::new(8));
         (0..8).for_each(|_| pool.reserve().unwrap());
@@ -322,9 +539,115 @@ mod tests {
         assert_eq!(pool.shared.lock().reserved, 0);
     }
 
+    /// Eight tasks of which each needs all others to run, in a pool that has one thread awake at a time.
+    fn all_meet(wait: impl Fn(&std::sync::Barrier) + Clone + Send + 'static) {
+        let pool = Pool::lingering("test", 8, 1);
+        pool.start().unwrap();
+        let barrier = Arc::new(std::sync::Barrier::new(8));
+        (0..8).for_each(|_| pool.reserve().unwrap());
+        for _ in 0..8 {
+            let (barrier, wait) = (barrier.clone(), wait.clone());
+            pool.give(move || wait(&barrier));
+        }
+        pool.close();
+    }
+
+    #[test]
+    fn who_waits_aside_does_not_count_as_awake() {
+        all_meet(|barrier| {
+            aside(|| barrier.wait());
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_tasks_that_run_for_long() {
+        all_meet(|barrier| {
+            barrier.wait();
+        });
+    }
+
+    #[test]
+    fn a_thread_more_is_woken_when_enough_waits_for_it() {
+        let shared = Shared { awake_max: 2, backlog_max: 2, ..Shared::default() };
+        let mut queue = Queue::default();
+        let add = |queue: &mut Queue| queue.tasks.push_back(Box::new(|| {}));
+        assert!(shared.are_enough(&queue), "nothing waits");
+        add(&mut queue);
+        assert!(!shared.are_enough(&queue));
+        let since = queue.runs();
+        add(&mut queue);
+        assert!(shared.are_enough(&queue), "two are not worth a second one");
+        add(&mut queue);
+        assert!(!shared.are_enough(&queue));
+        let _ = queue.runs();
+        add(&mut queue);
+        add(&mut queue);
+        assert!(shared.are_enough(&queue), "no third one");
+        // A tick and one more, and both have run for long.
+        queue.move_on();
+        assert_eq!(queue.awake(), 2);
+        queue.move_on();
+        assert_eq!(queue.awake(), 0);
+        queue.rests(since);
+        let since = queue.runs();
+        queue.move_on();
+        queue.rests(since);
+        assert_eq!(queue.awake(), 0);
+    }
+
+    /// What is left to be done is done before somebody waits aside, and though somebody else runs for long: each of these
+    /// two waits for it, once as it should and once as it should not.
+    #[test]
+    fn what_is_to_be_done_after_tasks_is_waited_for_by_none_in_vain() {
+        for is_aside in [true, false] {
+            let pool = Pool::lingering("test", 3, 2);
+            pool.start().unwrap();
+            (0..3).for_each(|_| pool.reserve().unwrap());
+            let (left, done) =
+                (Arc::new(AtomicUsize::new(0)), Arc::new((Mutex::new(0), std::sync::Condvar::new())));
+            let (leaves, does) = (left.clone(), done.clone());
+            pool.after_tasks(move || {
+                *does.0.lock().unwrap() += leaves.swap(0, Ordering::SeqCst);
+                does.1.notify_all();
+            });
+            let begun = Arc::new(std::sync::Barrier::new(2));
+            let (begins, waits) = (begun.clone(), done.clone());
+            pool.give(move || {
+                begins.wait();
+                let wait = || drop(waits.1.wait_while(waits.0.lock().unwrap(), |done| *done == 0).unwrap());
+                if is_aside { aside(wait) } else { wait() }
+            });
+            let leaves = left.clone();
+            pool.give(move || {
+                leaves.fetch_add(1, Ordering::SeqCst);
+                begun.wait();
+            });
+            pool.close();
+            assert_eq!((left.load(Ordering::SeqCst), *done.0.lock().unwrap()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_done_after_tasks_is_done_before_the_pool_is_closed() {
+        let pool = Pool::lingering("test", 2, 1);
+        let (left, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (leaves, does) = (left.clone(), done.clone());
+        pool.after_tasks(move || {
+            does.fetch_add(leaves.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+        });
+        for _ in 0..1000 {
+            let left = left.clone();
+            pool.give(move || {
+                left.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        pool.close();
+        assert_eq!(done.load(Ordering::SeqCst), 1000);
+    }
+
     #[test]
     fn a_reservation_that_the_system_refuses_is_none() {
-        let mut pool = Pool::lingering("test", 2);
+        let mut pool = Pool::lingering("test", 2, 2);
         pool.start().unwrap();
         pool.reserve().unwrap();
         pool.stack_bytes = 1 << 60;

@@ -2,16 +2,18 @@
 //! group.
 //!
 //! A hot page is then copied and logged once for many commits, and a thread whose write set was taken along by another
-//! has nothing more to do.
+//! has nothing more to do. Nor does it have to wait: who leaves a [`Continuation`] is told by the leader, and goes on with
+//! something else. (To put a thread to sleep and to wake it costs more than to apply a small write set.)
 //!
 //! Invariants:
 //! 1. At most one thread leads at a time. It takes write sets in the order in which they came, and every set that is taken
-//!    gets a verdict, also if its leader panics.
+//!    gets a verdict, also if its leader panics. It leaves only if nobody waits, or if whoever waits longest has a thread
+//!    that can lead; so nobody who left a continuation is forgotten.
 //! 2. Sets of one group were prepared under locks that exclude each other, so whether one of them can be applied does
 //!    not depend on the others. If a group is refused as a whole, its sets are applied one by one, and each has a verdict
 //!    of its own.
 //! 3. After a group is appended first leases are settled, then locks go, then the owners are told; whoever holds very
-//!    many locks lets go of them itself. Nobody waits for a sync here, so a hot node is locked for as long as a group
+//!    many locks waits, and lets go of them itself. Nobody waits for a sync here, so a hot node is locked for as long as a group
 //!    takes.
 
 use std::collections::VecDeque;
@@ -90,9 +92,27 @@ struct Queue {
     is_led: bool,
 }
 
+impl Queue {
+    fn add(&mut self, work: Work, owner: Owner) {
+        self.waiting.push_back(Pending { work, promise: Promise(Some(owner)) });
+    }
+
+    /// Whether the caller leads from now on.
+    fn try_to_lead(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_led, true)
+    }
+}
+
 struct Pending {
     work: Work,
     promise: Promise,
+}
+
+/// What is to be done once it is known what came of a commit.
+pub trait Continuation: Send + 'static {
+    /// The commit is applied, and the log is about to be synced; or it was refused. The thread that calls this applies
+    /// commits, and others wait for it: no place to wait for a disk or a lock.
+    fn applied(self: Box<Self>, outcome: Result<Lsn>);
 }
 
 /// Where an owner waits.
@@ -115,8 +135,27 @@ enum State {
     Done(Result<Lsn>, Option<Box<Holdings>>),
 }
 
-/// A ticket that has to get a verdict.
-struct Promise(Option<Arc<Ticket>>);
+/// Who has to get a verdict.
+struct Promise(Option<Owner>);
+
+enum Owner {
+    /// A thread that waits, and can lead.
+    Waits(Arc<Ticket>),
+    /// Nobody.
+    Left(Box<dyn Continuation>),
+}
+
+impl Owner {
+    fn tell(self, verdict: Result<Lsn>, held: Option<Box<Holdings>>) {
+        match self {
+            Owner::Waits(ticket) => ticket.become_(State::Done(verdict, held)),
+            Owner::Left(continuation) => {
+                drop(held);
+                continuation.applied(verdict);
+            }
+        }
+    }
+}
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,35 +197,60 @@ impl Ticket {
 }
 
 impl Promise {
+    /// Whether nobody waits for it.
+    fn is_left(&self) -> bool {
+        matches!(self.0, Some(Owner::Left(_)))
+    }
+
     fn keep(mut self, verdict: Result<Lsn>, holdings: Holdings) {
         let is_much = holdings.locks.held() > RELEASED_BY_LEADER_MAX;
         // Those of the others go here, before they are told.
         let held = is_much.then(|| Box::new(holdings));
-        if let Some(ticket) = self.0.take() {
-            ticket.become_(State::Done(verdict, held));
+        if let Some(owner) = self.0.take() {
+            owner.tell(verdict, held);
         }
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        if let Some(ticket) = self.0.take() {
+        if let Some(owner) = self.0.take() {
             let first = "the thread that applied commits panicked".to_owned();
-            ticket.become_(State::Done(Err(graphite_store::Error::Poisoned { first }.into()), None));
+            owner.tell(Err(graphite_store::Error::Poisoned { first }.into()), None);
         }
     }
 }
 
-/// The lead. Whoever drops it passes it on to the first that waits.
+/// The lead.
 struct Lead<'a>(&'a CommitQueue);
 
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
+impl Lead<'_> {
+    /// Passes the lead on, unless somebody waits who cannot lead.
+    fn pass_on(self) -> std::result::Result<(), Self> {
         let mut queue = hold(&self.0.queue);
-        match queue.waiting.front().and_then(|next| next.promise.0.as_ref()) {
-            Some(ticket) => ticket.become_(State::Leads),
+        match queue.waiting.front().map(|next| &next.promise.0) {
+            Some(Some(Owner::Waits(ticket))) => ticket.become_(State::Leads),
+            Some(_) => {
+                drop(queue);
+                return Err(self);
+            }
             None => queue.is_led = false,
         }
+        drop(queue);
+        std::mem::forget(self);
+        Ok(())
+    }
+}
+
+/// Only on the way out of a panic: all who wait are told.
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut queue = hold(&self.0.queue);
+            queue.is_led = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(waiting);
     }
 }
 
@@ -200,20 +264,80 @@ impl CommitQueue {
         let ticket = Arc::new(Ticket::default());
         let leads = {
             let mut queue = hold(&self.queue);
-            queue.waiting.push_back(Pending { work, promise: Promise(Some(ticket.clone())) });
-            !std::mem::replace(&mut queue.is_led, true)
+            queue.add(work, Owner::Waits(ticket.clone()));
+            queue.try_to_lead()
         };
         if !leads && let Some(verdict) = ticket.wait() {
             return verdict;
         }
+        let (lead, verdict) = self.lead(db, &ticket);
+        self.go_on(db, lead);
+        verdict
+    }
+
+    /// As [`CommitQueue::commit`], but waits for nobody: if another thread is at it, that one is told what to do then.
+    /// `None` in that case, and also if this thread has done it already, for others came whom nobody else would have
+    /// applied.
+    pub(crate) fn commit_then<C: Continuation>(
+        &self,
+        db: &GraphDb,
+        work: Work,
+        then: C,
+        is_left: bool,
+    ) -> Option<(C, Result<Lsn>)> {
+        if work.holdings.locks.held() > RELEASED_BY_LEADER_MAX {
+            return Some((then, self.commit(db, work)));
+        }
+        let ticket = Arc::new(Ticket::default());
+        {
+            let mut queue = hold(&self.queue);
+            if is_left || !queue.try_to_lead() {
+                queue.add(work, Owner::Left(Box::new(then)));
+                return None;
+            }
+            queue.add(work, Owner::Waits(ticket.clone()));
+        }
+        let (lead, verdict) = self.lead(db, &ticket);
+        match lead.pass_on() {
+            Ok(()) => Some((then, verdict)),
+            Err(lead) => {
+                // Its client is not to wait for those of all others.
+                db.store().sync_soon();
+                Box::new(then).applied(verdict);
+                self.go_on(db, lead);
+                None
+            }
+        }
+    }
+
+    /// Applies what waits, unless another thread is at it.
+    pub(crate) fn apply_waiting(&self, db: &GraphDb) {
+        let leads = {
+            let mut queue = hold(&self.queue);
+            !queue.waiting.is_empty() && queue.try_to_lead()
+        };
+        if leads {
+            self.go_on(db, Lead(self));
+        }
+    }
+
+    /// Leads until there is a verdict.
+    fn lead(&self, db: &GraphDb, ticket: &Ticket) -> (Lead<'_>, Result<Lsn>) {
         let lead = Lead(self);
         loop {
             self.apply_some(db);
             if let Some((verdict, held)) = ticket.verdict() {
-                drop(lead);
                 drop(held);
-                return verdict;
+                return (lead, verdict);
             }
+        }
+    }
+
+    /// Leads as long as nobody else can and somebody waits.
+    fn go_on(&self, db: &GraphDb, mut lead: Lead<'_>) {
+        while let Err(still) = lead.pass_on() {
+            lead = still;
+            self.apply_some(db);
         }
     }
 
@@ -261,6 +385,10 @@ impl CommitQueue {
         self.groups.fetch_add(1, Ordering::Relaxed);
         let works = batch.iter_mut().map(|pending| &mut pending.work);
         db.pools().settle(works.map(|work| (&work.changes, &mut work.holdings.leases)));
+        if batch.iter().any(|pending| pending.promise.is_left()) {
+            // Nobody else will. It begins while they are told.
+            db.store().sync_soon();
+        }
         for Pending { work, promise } in batch {
             promise.keep(Ok(lsn), work.holdings);
         }

@@ -28,7 +28,7 @@ use graphite_store::{Lsn, PageReader, PageWriter, Store, StoreOptions, Turn};
 use crate::apply::Spaces;
 use crate::catalog::Catalog;
 use crate::check::{self, CheckReport};
-use crate::commit::{CommitCounts, CommitQueue, Work};
+use crate::commit::{CommitCounts, CommitQueue, Continuation, Work};
 use crate::importer::Importer;
 use crate::leases::Pools;
 use crate::locks::TransactionLocks;
@@ -407,6 +407,21 @@ impl GraphDb {
     /// Applies a write set, alone or in a group with others, and settles its leases and locks.
     pub(crate) fn commit(&self, work: Work) -> Result<Lsn> {
         self.inner.commits.commit(self, work)
+    }
+
+    /// As [`GraphDb::commit`], but waits for nobody; see [`CommitQueue::commit_then`].
+    pub(crate) fn commit_then<C: Continuation>(
+        &self,
+        work: Work,
+        then: C,
+        is_left: bool,
+    ) -> Option<(C, Result<Lsn>)> {
+        self.inner.commits.commit_then(self, work, then, is_left)
+    }
+
+    /// Applies what [`Transaction::commit_then`] has left, unless another thread is at it.
+    pub fn apply_waiting(&self) {
+        self.inner.commits.apply_waiting(self);
     }
 
     /// What is known about free space: for whoever has a turn.

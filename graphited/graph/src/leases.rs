@@ -7,6 +7,8 @@
 //! 1. The state that a pool is asked with is taken while the pool is held, and is the newest applied one.
 //! 2. The leases of a commit are settled after it is applied and before its locks go: so a slot is still known as leased
 //!    until it is seen as used, and whoever frees it again comes later.
+//! 3. Whoever applies commits needs the pools, so nobody who holds one waits for a disk: what is not in memory is brought
+//!    there before.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +16,18 @@ use graphite_store::Store;
 
 use crate::edges::Edges;
 use crate::nodes::Nodes;
-use crate::pool::SlotPool;
+use crate::pool::{SlotPool, look_for_free};
 use crate::table::Table;
 use crate::write_set::WriteSet;
-use crate::{EdgeSlot, NodeSlot, Result};
+use crate::{EdgeSlot, Error, NodeSlot, Result};
 
 /// Slots that are leased at once, at most.
 const LEASED_AT_ONCE_MAX: usize = 64;
+
+/// Pages that are looked at while a pool is held, at most.
+const POOL_PAGES_MAX: u32 = 64;
+/// How often pages are brought into memory, before they are read while the pool is held.
+const LOOKS_MAX: u32 = 8;
 
 /// What a transaction has leased of one table.
 #[derive(Debug)]
@@ -70,13 +77,31 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn take<T: Table>(pool: &Mutex<SlotPool<T>>, lease: &mut Lease<T>, store: &Store) -> Result<(T::Slot, u16)> {
+    let mut looks = 0;
     loop {
         if let Some((slot, generation)) = lease.spare.pop() {
             lease.taken.push(slot);
             return Ok((slot, generation));
         }
-        hold(pool).take_some(lease.next, &mut lease.spare, || store.pin())?;
-        lease.next = (lease.next * 2).min(LEASED_AT_ONCE_MAX);
+        // In a small cache what was brought in may be gone again; and then somebody has to wait.
+        let pages_max = (looks < LOOKS_MAX).then_some(POOL_PAGES_MAX);
+        let (taken, next_page) = {
+            let mut pool = hold(pool);
+            let state = || {
+                let pin = store.pin();
+                pin.limit_to_cache(pages_max);
+                pin
+            };
+            (pool.take_some(lease.next, &mut lease.spare, state), pool.next_page())
+        };
+        match taken {
+            Ok(()) => lease.next = (lease.next * 2).min(LEASED_AT_ONCE_MAX),
+            Err(Error::Store(graphite_store::Error::NotCached)) => {
+                looks += 1;
+                look_for_free::<T, _>(&store.pin(), next_page)?;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub mod view;
 mod warm;
 mod write_set;
 
-pub use commit::CommitCounts;
+pub use commit::{CommitCounts, Continuation};
 pub use db::{GRAPH_FORMAT, GraphDb, GraphStatus, Snapshot};
 pub use error::{Error, Result};
 pub use ids::{Direction, EdgeId, EdgeSlot, KeyId, LabelId, LabelSetId, NodeId, NodeSlot, TypeId};

@@ -99,8 +99,8 @@ impl<T: Table> SlotPool<T> {
     /// held; it is asked for only if a page has to be read.
     ///
     /// # Errors
-    /// What the store says; [`crate::Error::Corrupt`] if directory and table contradict each other;
-    /// `TooMany` if the table cannot grow.
+    /// What the store says, also that a page is not in memory, if the state is limited to what is: nothing is leased then.
+    /// [`crate::Error::Corrupt`] if directory and table contradict each other; `TooMany` if the table cannot grow.
     pub fn take_some<R: PageReader>(
         &mut self,
         count: usize,
@@ -108,7 +108,7 @@ impl<T: Table> SlotPool<T> {
         state: impl FnOnce() -> R,
     ) -> Result<()> {
         if self.open.1.is_empty() {
-            self.open_page(&state())?;
+            self.open_page(&state()).inspect_err(|_| self.open.1.clear())?;
         }
         let (page, free) = &mut self.open;
         let leases = self.leased.entry(*page).or_default();
@@ -118,6 +118,11 @@ impl<T: Table> SlotPool<T> {
             (T::slot(*page * T::SLOTS as u64 + index as u64), generation)
         }));
         Ok(())
+    }
+
+    /// Where it looks for free slots next, for [`look_for_free`].
+    pub(crate) fn next_page(&self) -> u64 {
+        self.next_page
     }
 
     /// Leases nothing more of a page for now, for somebody is in the way there. It is looked at again once any lease
@@ -207,6 +212,16 @@ impl<T: Table> SlotPool<T> {
         self.fresh_page = self.fresh_page.max(*page + 1);
         Ok(())
     }
+}
+
+/// Looks at what a pool that looks for free slots from this page on will look at first.
+///
+/// # Errors
+/// As [`SlotPool::take_some`].
+pub(crate) fn look_for_free<T: Table, R: PageReader>(r: &R, from: u64) -> Result<()> {
+    let page = table::find_open::<T, R>(r, from)?;
+    check_page::<T>(page)?;
+    table::visit_free::<T, R>(r, page, |_, _| {})
 }
 
 fn check_page<T: Table>(page: u64) -> Result<()> {

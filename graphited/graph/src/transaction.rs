@@ -27,7 +27,7 @@ use std::time::Duration;
 use graphite_store::Lsn;
 use graphite_store::locks::{LockCanceller, LockMode, LockName, OwnerId};
 
-use crate::commit::{Holdings, Work};
+use crate::commit::{Continuation, Holdings, Work};
 use crate::db::{GraphDb, Snapshot};
 use crate::locks::{ReadIntent, TransactionLocks};
 use crate::overlay::Overlay;
@@ -212,20 +212,57 @@ impl Transaction {
     /// As [`Transaction::commit`]; `EmptyName` or `TooLong` for what is no token.
     pub fn commit_with_token(self, token: &[u8]) -> Result<CommitResult> {
         tokens::check_token(token)?;
-        self.commit_as(Some(token.into()))
+        self.commit_as(Some(token))
     }
 
-    fn commit_as(self, token: Option<Box<[u8]>>) -> Result<CommitResult> {
-        self.check_failed()?;
-        if self.changes.is_empty() && token.is_none() {
-            return Ok(CommitResult { lsn: self.seen_lsn(), summary: self.summary });
+    /// As [`Transaction::commit`], or with a token as [`Transaction::commit_with_token`], but does not wait for the thread
+    /// that applies other commits at the time: that one calls `then`, and the answer is `None`. So it is also if this
+    /// thread had to apply those of others for whom nobody waits; else it gets `then` back, with what came of the commit.
+    ///
+    /// With `is_left` it is only left for others, for which the caller has [`GraphDb::apply_waiting`] called soon, also
+    /// before this thread waits for a lock: many that are applied together cost less.
+    ///
+    /// With `None` the log is synced as soon as can be; else whoever waits has to see to that, as after any commit.
+    pub fn commit_then<C: Continuation>(
+        self,
+        token: Option<&[u8]>,
+        then: C,
+        is_left: bool,
+    ) -> Option<(C, Result<Lsn>)> {
+        if let Some(Err(error)) = token.map(tokens::check_token) {
+            return Some((then, Err(error)));
         }
+        if let Some(outcome) = self.without_work(token) {
+            return Some((then, outcome));
+        }
+        let db = self.db.clone();
+        db.commit_then(self.close(token), then, is_left)
+    }
+
+    fn commit_as(self, token: Option<&[u8]>) -> Result<CommitResult> {
+        let summary = self.summary;
+        let lsn = match self.without_work(token) {
+            Some(outcome) => outcome?,
+            None => self.db.clone().commit(self.close(token))?,
+        };
+        Ok(CommitResult { lsn, summary })
+    }
+
+    /// What comes of a commit for which nothing has to be applied.
+    fn without_work(&self, token: Option<&[u8]>) -> Option<Result<Lsn>> {
+        if let Err(error) = self.check_failed() {
+            return Some(Err(error));
+        }
+        (self.changes.is_empty() && token.is_none()).then(|| Ok(self.seen_lsn()))
+    }
+
+    /// Nothing is done in it any more: makes ready for the applier.
+    fn close(self, token: Option<&[u8]>) -> Work {
         // What it says is said again, and heard, when the changes are applied.
         let _ = self.with_view(|view| warm(view.base().reader(), &self.changes));
         self.rest();
-        let Transaction { db, changes, holdings, summary, .. } = self;
-        let lsn = db.commit(Work { changes, token, holdings })?;
-        Ok(CommitResult { lsn, summary })
+        let Transaction { changes, holdings, .. } = self;
+        Work { changes, token: token.map(Box::from), holdings }
     }
 
     fn check_failed(&self) -> Result<()> {

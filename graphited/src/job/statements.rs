@@ -11,12 +11,14 @@ use graphite_protocol::{ErrorCode, WireError};
 use graphite_query::{Budget, Params, run_write};
 use graphite_store::locks::LockError;
 
+use super::commits::{Rest, ToCommit};
 use super::{Answer, Job, Result, no_cursor};
 use crate::errors;
 use crate::plans::{DecodedRun, Prepared};
 use crate::rows::{Failure, Limits, Rows};
 use crate::shared::Shared;
 use crate::state::{HeldSnapshot, Open, Source};
+use crate::workers::aside;
 
 /// How often a statement that is a transaction of its own is tried, if each time it is the victim of a deadlock.
 const DEADLOCK_TRIES_MAX: u32 = 10;
@@ -164,12 +166,12 @@ impl Job {
 
     /// A statement that is a transaction of its own. As the victim of a deadlock it is run again: nobody was told
     /// anything of it, and others wait for its locks no more.
-    pub(super) fn write_alone(&mut self, run: &DecodedRun, shared: &Shared) -> Result<Answer> {
+    pub(super) fn write_alone(&mut self, run: &DecodedRun, shared: &Shared) -> Result<ToCommit> {
         shared.counters.statements.fetch_add(1, Ordering::Relaxed);
         let mut pause = PAUSE_FIRST;
         for tries_left in (0..DEADLOCK_TRIES_MAX).rev() {
             let failure = match self.try_alone(run, shared) {
-                Ok(answer) => return Ok(answer),
+                Ok(commit) => return Ok(commit),
                 Err(failure) => failure,
             };
             shared.counters.aborts.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +180,7 @@ impl Job {
                 return Err(self.explain(failure, shared));
             }
             // Those who met in the deadlock do not meet again in step.
-            self.interrupt.pause(pause.mul_f64(random()));
+            aside(|| self.interrupt.pause(pause.mul_f64(random())));
             pause = (pause * 2).min(PAUSE_MAX);
             if let Some(reason) = self.interrupt.reason() {
                 return Err(reason.error());
@@ -187,7 +189,7 @@ impl Job {
         Err(WireError::new(ErrorCode::Internal, "a statement was tried not even once"))
     }
 
-    fn try_alone(&mut self, run: &DecodedRun, shared: &Shared) -> std::result::Result<Answer, Failure> {
+    fn try_alone(&mut self, run: &DecodedRun, shared: &Shared) -> std::result::Result<ToCommit, Failure> {
         let mut transaction = shared.begin(self.connection.session, &self.interrupt)?;
         let result = self.statement(&mut transaction, run, shared);
         self.seen = self.seen.max(transaction.seen_lsn());
@@ -195,20 +197,14 @@ impl Job {
         let rest = match rows {
             Some(rows) => {
                 let share = self.state.room_for(&rows, &run.prepared, shared)?;
-                Some((rows, share))
+                Some(Rest { rows, share, prepared: run.prepared.clone() })
             }
             None => None,
         };
         if let Some(reason) = self.interrupt.reason() {
             return Err(reason.error().into());
         }
-        let committed = transaction.commit().inspect_err(|_| {
-            self.seen = shared.db.store().applied_lsn();
-        })?;
-        if let Some((rows, share)) = rest {
-            self.state.keep(rows, Source::Complete, run.prepared.clone(), share);
-        }
-        Ok(Answer { frame, after: committed.lsn, committed: Some(committed.lsn) })
+        Ok(ToCommit::statement(Box::new(transaction), frame, rest))
     }
 
     pub(super) fn fetch(&mut self, id: u64, count: u32, shared: &Shared) -> Result<Answer> {

@@ -236,6 +236,14 @@ impl Store {
     /// Calls `reply` once `lsn` is durable and visible, or with an error if that will never be known. If nobody is
     /// syncing, the caller does, for all.
     pub fn when_visible(&self, lsn: Lsn, reply: impl FnOnce(Result<()>) + Send + 'static) {
+        if self.park(lsn, reply) {
+            self.inner.lead_sync();
+        }
+    }
+
+    /// As [`Store::when_visible`], but leaves the sync to somebody else, who was asked by [`Store::sync_soon`] after `lsn`
+    /// was appended, or will be. Tells whether there is something to wait for.
+    pub fn park(&self, lsn: Lsn, reply: impl FnOnce(Result<()>) + Send + 'static) -> bool {
         let verdict = {
             let mut parked = self.inner.parked.lock();
             if lsn <= self.visible_lsn() {
@@ -244,12 +252,19 @@ impl Store {
                 Err(poisoned(error))
             } else {
                 parked.entry(lsn).or_default().push(Box::new(reply));
-                drop(parked);
-                self.inner.lead_sync();
-                return;
+                return true;
             }
         };
         reply(verdict);
+        false
+    }
+
+    /// Has all that was appended until now synced by the log thread, and does not wait for that. Without such a thread the
+    /// caller does it, unless somebody is at it.
+    pub fn sync_soon(&self) {
+        if !self.inner.threads.wake_log() {
+            self.inner.lead_sync();
+        }
     }
 
     /// Blocks until `lsn` is durable and visible.

@@ -4,13 +4,17 @@
 //! With and without alternate every few seconds, and clients of each number within each of those, so that a disk that
 //! becomes slower does so for all.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use graphite_client::{Client, NodeId, props};
+use graphite_client::messages::Run;
+use graphite_client::{
+    Client, EntityRef, NodeId, Operand, Pairs, Plan, Step, Ticket, Traversal, Value, props,
+};
 
 use super::loaded::Loaded;
 use super::random::Random;
@@ -30,6 +34,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(250);
 const OPEN_NODES: usize = 1_000;
 /// Commits of one number of clients at a stretch.
 const SLICE: Duration = Duration::from_millis(250);
+/// Threads that drive the clients, at most; of the other database, too.
+const THREADS_MAX: usize = 8;
 /// Rounds: each takes twice as long as the transaction is open.
 const ROUNDS_MAX: u32 = 3;
 const EDGE_TYPE: &str = "SESSION";
@@ -105,31 +111,63 @@ fn commit_in_turns(loaded: &Loaded, random: &mut Random, time: Duration) -> Resu
     Ok(turns)
 }
 
+/// Each client has one commit under way at a time. They are driven by a few threads, as `pgbench -j` does.
 fn commit_together(ids: &[NodeId], clients: &mut [Client], random: &mut Random) -> Result<u64> {
-    let commits = AtomicU64::new(0);
+    let each = clients.len().div_ceil(THREADS_MAX);
+    let until = Instant::now() + SLICE;
     std::thread::scope(|scope| {
-        let began = Instant::now();
         let threads: Vec<_> = clients
-            .iter_mut()
-            .map(|client| {
-                let (mut random, commits) = (Random::new(random.next()), &commits);
-                scope.spawn(move || -> Result<()> {
-                    while began.elapsed() < SLICE {
-                        let (from, to) = (ids[random.below(ids.len())], ids[random.below(ids.len())]);
-                        match client.create_edge(from, to, EDGE_TYPE, props! { "since" => 2026 }) {
-                            Ok(_) => commits.fetch_add(1, Ordering::Relaxed),
-                            Err(error) if error.is_retryable() => continue,
-                            Err(error) => return Err(error.into()),
-                        };
-                    }
-                    Ok(())
-                })
+            .chunks_mut(each)
+            .map(|clients| {
+                let random = Random::new(random.next());
+                scope.spawn(move || commit_by_turns(ids, clients, random, until))
             })
             .collect();
         let ended = threads.into_iter().map(|thread| thread.join().map_err(|_| "a writer panicked")?);
-        ended.collect::<Result<Vec<()>>>()
-    })?;
-    Ok(commits.into_inner())
+        ended.sum()
+    })
+}
+
+/// The plan of [`Client::create_edge`].
+fn one_edge() -> Plan {
+    let [from, to] = ["from", "to"].map(|name| EntityRef::Param(name.to_owned()));
+    let properties = Pairs(vec![("since".to_owned(), Operand::Param("since".to_owned()))]);
+    let edge_type = EDGE_TYPE.to_owned();
+    Traversal::from_step(Step::CreateEdge { start: from, end: to, edge_type, properties }).ids().into()
+}
+
+/// One thread's clients. Whoever has its answer asks for the next commit at once.
+fn commit_by_turns(
+    ids: &[NodeId],
+    clients: &mut [Client],
+    mut random: Random,
+    until: Instant,
+) -> Result<u64> {
+    let plan = one_edge();
+    let mut pick = || (ids[random.below(ids.len())], ids[random.below(ids.len())]);
+    let mut begin = |client: &mut Client| -> Result<Ticket<Run>> {
+        let (from, to) = pick();
+        let params: [(&str, Value); 3] = [("from", from.into()), ("to", to.into()), ("since", 2026.into())];
+        let params = Pairs(params.map(|(name, value)| (name.to_owned(), value)).to_vec());
+        let ticket = client.send(&Run { plan: plan.clone(), params, fetch: None, timeout_ms: None })?;
+        client.flush()?;
+        Ok(ticket)
+    };
+    let mut under_way = clients.iter_mut().map(&mut begin).collect::<Result<VecDeque<_>>>()?;
+    let (mut commits, count) = (0, clients.len());
+    for turn in 0.. {
+        let client = &mut clients[turn % count];
+        let Some(ticket) = under_way.pop_front() else { break };
+        match client.receive(ticket) {
+            Ok(_) => commits += 1,
+            Err(error) if error.is_retryable() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if Instant::now() < until {
+            under_way.push_back(begin(client)?);
+        }
+    }
+    Ok(commits)
 }
 
 /// The same while another client has a transaction open that has changed nodes of its own, and goes on doing so.

@@ -1,5 +1,12 @@
 //! What becomes of locks and write sets at a commit: groups, verdicts, and when others get on.
 
+use std::sync::{Arc, mpsc};
+
+use graphite_graph::Continuation;
+use graphite_store::clock::SimClock;
+use graphite_store::{Lsn, StoreOptions};
+
+use super::hooked::{Doing, HookedDisk};
 use super::*;
 
 /// Locks go when the group is appended, not when it is durable.
@@ -79,5 +86,187 @@ fn one_that_cannot_be_applied_does_not_take_the_others_with_it() {
     assert_eq!(counts, [1, 1, 0, 1]);
     settle(&db);
     assert!(db.check().unwrap().is_sound());
+    assert_eq!(db.locks().picture().locks.len(), 0);
+}
+
+/// What its owner is told, by whichever thread.
+struct Told(std::sync::mpsc::Sender<(usize, graphite_graph::Result<Lsn>)>, usize);
+
+impl Continuation for Told {
+    fn applied(self: Box<Self>, outcome: graphite_graph::Result<Lsn>) {
+        self.0.send((self.1, outcome)).unwrap();
+    }
+}
+
+fn change(db: &GraphDb, id: NodeId, value: i64) -> Transaction {
+    let mut tx = db.begin().unwrap();
+    put(&mut tx, id, value).unwrap();
+    tx
+}
+
+/// Whoever applies it alone has its verdict at once, and its continuation back.
+#[test]
+fn a_commit_that_nobody_stands_in_the_way_of_is_told_to_its_own_thread() {
+    let (db, [a]) = nodes();
+    let (told, heard) = mpsc::channel();
+    let (_, outcome) = change(&db, a, 7).commit_then(None, Told(told, 0), false).unwrap();
+    assert_eq!(outcome.unwrap(), db.store().applied_lsn());
+    assert!(heard.try_recv().is_err());
+    assert_eq!((value_of(&db, a), db.locks().picture().locks.len()), (7, 0));
+
+    let (told, _heard) = mpsc::channel();
+    let (_, outcome) = begin(&db).commit_then(Some(&[1; 33]), Told(told, 0), false).unwrap();
+    assert!(matches!(outcome, Err(Error::TooLong { .. })));
+}
+
+/// What is left is applied as one group with what is handed in after it, in order, and the log is synced for all of it
+/// though nobody asked for that: there is no log thread here.
+#[test]
+fn commits_that_are_left_are_applied_by_the_next_thread_that_comes() {
+    let (db, [a, b, c]) = nodes();
+    let (told, heard) = mpsc::channel();
+    for (index, id) in [a, b].into_iter().enumerate() {
+        let then = Told(told.clone(), index);
+        assert!(change(&db, id, 1).commit_then(None, then, true).is_none());
+    }
+    let before = db.commit_counts();
+    assert_eq!(before.waiting, 2);
+    assert!(db.locks().picture().locks.iter().any(|lock| lock.granted), "what is not applied is locked");
+    // The next one to hand something in waits for nobody, and applies all.
+    let (_, outcome) = change(&db, c, 1).commit_then(None, Told(told.clone(), 2), false).unwrap();
+    let all: Vec<usize> =
+        heard.try_iter().map(|(index, told)| told.map(|lsn| (index, lsn)).unwrap().0).collect();
+    assert_eq!(all, [0, 1]);
+    let after = db.commit_counts();
+    assert_eq!((after.sets - before.sets, after.groups - before.groups, after.waiting), (3, 1, 0));
+    assert_eq!(db.store().visible_lsn(), outcome.unwrap());
+
+    assert!(change(&db, a, 2).commit_then(None, Told(told, 3), true).is_none());
+    db.apply_waiting();
+    let (index, outcome) = heard.try_recv().unwrap();
+    assert_eq!((index, outcome.unwrap()), (3, db.store().visible_lsn()));
+    assert_eq!([a, b, c].map(|id| value_of(&db, id)), [2, 1, 1]);
+    assert_eq!(db.locks().picture().locks.len(), 0);
+    db.apply_waiting();
+}
+
+/// A thread that leads goes on until nobody waits who could not lead; and those who sleep are passed the lead.
+#[test]
+fn nobody_is_forgotten_whether_he_waits_or_not() {
+    let (db, ids) = nodes::<8>();
+    let (told, heard) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for (index, &id) in ids.iter().enumerate() {
+            let (db, told) = (db.clone(), told.clone());
+            scope.spawn(move || {
+                for value in 1..=200 {
+                    let tx = change(&db, id, value);
+                    match (index + value as usize) % 3 {
+                        0 => told.send((index, tx.commit().map(|done| done.lsn))).unwrap(),
+                        left => {
+                            if let Some((then, outcome)) =
+                                tx.commit_then(None, Told(told.clone(), index), left == 1)
+                            {
+                                Box::new(then).applied(outcome);
+                            }
+                            db.apply_waiting();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut told = [0; 8];
+    for (index, outcome) in heard.try_iter() {
+        outcome.unwrap();
+        told[index] += 1;
+    }
+    assert_eq!(told, [200; 8]);
+    assert_eq!(db.commit_counts().waiting, 0);
+    settle(&db);
+    assert_eq!(ids.map(|id| value_of(&db, id)), [200; 8]);
+    assert_eq!(db.locks().picture().locks.len(), 0);
+}
+
+/// A transaction that needs the slot of a new node waits for a disk to tell where one is. Those that commit meanwhile need
+/// the same pool.
+#[test]
+fn nobody_waits_for_a_disk_that_is_asked_for_free_slots() {
+    let disk = HookedDisk::new(SimDisk::new());
+    let open = || {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let clock = Arc::new(SimClock::default());
+        GraphDb::open(Arc::new(disk.clone()), clock, "/graph".as_ref(), options).unwrap()
+    };
+    let db = open();
+    let key = db.key_id_or_create("key").unwrap();
+    let mut tx = begin(&db);
+    let nodes: Vec<NodeId> =
+        (0..1000).map(|number| tx.create_node(&[], &[(key, Value::Int(number))]).unwrap()).collect();
+    tx.commit().unwrap();
+    db.store().close().unwrap();
+    drop(db);
+
+    let db = open();
+    // What it needs is in memory, and of another page than that of the last node.
+    let mut first = begin(&db);
+    first.set_node_property(nodes[0], key, Value::Int(7)).unwrap();
+    assert_eq!(get(&first, nodes[0]), 7);
+    let _ = first.commit().unwrap();
+    let mut first = begin(&db);
+    first.set_node_property(nodes[0], key, Value::Int(8)).unwrap();
+    let (asked, is_asked) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    disk.ask(move |_, doing| {
+        if matches!(doing, Doing::Read(_)) {
+            asked.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+        }
+        Ok(())
+    });
+    std::thread::scope(|scope| {
+        let creates = scope.spawn(|| {
+            let mut second = db.begin().unwrap();
+            second.create_node(&[], &[]).unwrap();
+            second.commit().unwrap();
+        });
+        is_asked.recv().unwrap();
+        let (committed, is_committed) = mpsc::channel();
+        scope.spawn(move || committed.send(first.commit().unwrap()));
+        let commits = is_committed.recv_timeout(std::time::Duration::from_secs(60));
+        disk.ask_nobody();
+        drop(go_on);
+        creates.join().unwrap();
+        assert!(commits.is_ok(), "it waited for the other one's disk");
+    });
+    settle(&db);
+    assert_eq!((value_of(&db, nodes[0]), db.status().unwrap().nodes), (8, 1001));
+}
+
+/// Those that are refused are told so, each by itself.
+#[test]
+fn a_commit_that_is_left_and_refused_is_told() {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let key = db.key_id_or_create("key").unwrap();
+    let mut tx = begin(&db);
+    let ids: Vec<NodeId> = (0..3).map(|_| tx.create_node(&[], &[(key, Value::Int(0))]).unwrap()).collect();
+    tx.commit().unwrap();
+    settle(&db);
+    disk.set_capacity(Some(disk.used()));
+    let (told, heard) = mpsc::channel();
+    for (index, &id) in ids.iter().enumerate() {
+        let mut tx = begin(&db);
+        let value = if index == 1 { Value::String("y".repeat(700_000)) } else { Value::Int(1) };
+        tx.set_node_property(id, key, value).unwrap();
+        assert!(tx.commit_then(None, Told(told.clone(), index), true).is_none());
+    }
+    db.apply_waiting();
+    let mut verdicts: Vec<(usize, bool)> =
+        heard.try_iter().map(|(index, outcome)| (index, outcome.is_ok())).collect();
+    verdicts.sort_unstable();
+    assert_eq!(verdicts, [(0, true), (1, false), (2, true)]);
+    disk.set_capacity(None);
     assert_eq!(db.locks().picture().locks.len(), 0);
 }

@@ -7,6 +7,9 @@
 mod commits;
 #[path = "../common/mod.rs"]
 mod common;
+#[expect(dead_code, unreachable_pub, reason = "it belongs to the tests of the store, which need more of it")]
+#[path = "../../../store/tests/support/hooked.rs"]
+mod hooked;
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};

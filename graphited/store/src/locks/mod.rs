@@ -92,7 +92,9 @@ pub struct LockManager {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+/// What a wait for a lock is put into, which it calls once.
+pub type Aside = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
 struct Inner {
     // Constant.
     options: LockOptions,
@@ -103,6 +105,14 @@ struct Inner {
     table: Table,
     detector: Detector,
     counters: Counters,
+    // Set once.
+    aside: std::sync::OnceLock<Aside>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LockManager").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -127,9 +137,16 @@ impl LockManager {
                 table: Table::new(options.shards),
                 detector: Detector::default(),
                 counters: Counters::default(),
+                aside: std::sync::OnceLock::new(),
                 options,
             }),
         }
+    }
+
+    /// From now on each wait of a thread goes through `aside`, which may have another thread run in its stead. Only the
+    /// first call counts.
+    pub fn put_waits_aside(&self, aside: Aside) {
+        let _ = self.inner.aside.set(aside);
     }
 
     /// A new owner, younger than all before. `tag` is what the floor above knows it by.

@@ -172,8 +172,7 @@ impl LockOwner {
         let deadlocks = detector.begin(table, clock, wait, |name| self.held.mode_of(name).is_some());
         count(&counters.deadlocks, deadlocks);
         let deadline = self.timeout.map(|timeout| begun.saturating_add(timeout));
-        let woken = self.sleeper.sleep(clock, deadline);
-        let result = match woken {
+        let result = match self.sleep(deadline) {
             Woken::Told(outcome) => told(outcome),
             Woken::Cancelled => self.give_up(name, || LockError::Cancelled),
             Woken::TimeRanOut => self.give_up(name, || {
@@ -183,6 +182,15 @@ impl LockOwner {
         };
         detector.end(self.sleeper.id);
         result
+    }
+
+    fn sleep(&self, deadline: Option<Duration>) -> Woken {
+        let clock = &*self.inner.options.clock;
+        let mut woken = None;
+        if let Some(aside) = self.inner.aside.get() {
+            aside(&mut || woken = Some(self.sleeper.sleep(clock, deadline)));
+        }
+        woken.unwrap_or_else(|| self.sleeper.sleep(clock, deadline))
     }
 
     /// Leaves the queue, unless the lock was granted at the last moment: then it is had.

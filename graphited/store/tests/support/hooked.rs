@@ -1,4 +1,4 @@
-//! A simulated disk that asks a test before each write and sync, so that one can be held, or fail, or something else
+//! A simulated disk that asks a test before each read, write and sync, so that one can be held, or fail, or something else
 //! happen in the midst of it.
 
 use std::fmt;
@@ -16,6 +16,8 @@ pub fn is_log(path: &Path) -> bool {
 /// What is about to be done to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
+    /// At this offset.
+    Read(u64),
     /// At this offset.
     Write(u64),
     Sync,
@@ -96,6 +98,7 @@ impl fmt::Debug for File {
 
 impl DiskFile for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.about(&self.path, Doing::Read(offset))?;
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
