@@ -24,15 +24,14 @@ const STACK_BYTES: usize = 1 << 20;
 /// A thread that may leave does so when it had nothing to do for so long.
 const THREAD_IDLE: Duration = Duration::from_secs(10);
 
-/// How long tasks may wait for others that run until those do not count any more.
+/// Tasks wait for so long or twice as long for others that run, until those do not count any more; and what is to be done
+/// after tasks waits for so long at most.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Tasks that wait for one thread that is awake, before another one is woken.
 const BACKLOG_MAX: usize = 4;
 /// Tasks after which what is to be done after tasks is done, though there are more.
 const UNSETTLED_MAX: u32 = 16;
-/// How long it may be left undone while another task runs.
-const SETTLED_AFTER: Duration = Duration::from_micros(200);
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -52,8 +51,8 @@ enum Idle {
 enum Woke {
     /// There may be something to do.
     Told,
-    /// What is to be done after tasks has waited for long enough.
-    ToSettle,
+    /// A tick has passed.
+    Ticked,
     /// There was nothing to do for long.
     Bored,
 }
@@ -69,7 +68,7 @@ struct Queue {
     told: usize,
     /// Tasks that run, or would if they did not wait: those begun in the last two ticks, the earlier tick first.
     young: [usize; 2],
-    /// Moves on while tasks wait.
+    /// Moves on while something waits.
     tick: u64,
     /// A thread sees to it that the tick moves on.
     is_watched: bool,
@@ -84,6 +83,11 @@ impl Queue {
     /// Whether a thread more than is needed is there.
     fn may_be_fewer(&self) -> bool {
         self.threads > self.reserved.max(1)
+    }
+
+    /// Whether something waits that must not wait for long.
+    fn has_to_be_watched(&self) -> bool {
+        !self.tasks.is_empty() || self.unsettled > 0
     }
 
     /// Threads that count as awake.
@@ -118,8 +122,8 @@ struct Shared {
     /// Tasks for which no thread is woken, for each that is awake.
     backlog_max: usize,
     queue: Mutex<Queue>,
-    /// What has to be done soon after a task; once for many.
-    after_tasks: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// What has to be done soon after a task, once for many; it tells whether it has to be done again.
+    after_tasks: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 thread_local! {
@@ -134,7 +138,7 @@ pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
         let mut queue = shared.lock();
         if queue.unsettled > 0 {
             // What it waits for may be what is left to be done.
-            queue = shared.settle(queue);
+            (queue, _) = shared.settle(queue);
         }
         queue.rests(*since);
         shared.call_one(queue);
@@ -148,9 +152,10 @@ pub(crate) fn aside<T>(wait: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether this thread runs a task, after which is done what is to be done after tasks.
-pub(crate) fn is_task() -> bool {
-    RUNNING.with_borrow(Option::is_some)
+/// Whether this thread runs a task after which something is done soon ([`Pool::after_tasks`]).
+pub(crate) fn is_settled_after() -> bool {
+    let is_settled = |(shared, _): &(Arc<Shared>, u64)| shared.after_tasks.get().is_some();
+    RUNNING.with_borrow(|running| running.as_ref().is_some_and(is_settled))
 }
 
 impl Shared {
@@ -166,10 +171,10 @@ impl Shared {
         awake >= self.awake_max || queue.tasks.len() <= awake * self.backlog_max
     }
 
-    /// Wakes a thread for a task that waits: to do it, or if enough are awake, to see to it that it does not wait for
-    /// long.
+    /// Wakes a thread for what waits: to do it, or if enough are awake, to see to it that it does not wait for long.
     fn call_one(&self, mut queue: MutexGuard<'_, Queue>) {
-        let is_wanted = !queue.tasks.is_empty() && (!queue.is_watched || !self.are_enough(&queue));
+        let is_wanted = !queue.tasks.is_empty() && !self.are_enough(&queue)
+            || !queue.is_watched && queue.has_to_be_watched();
         if is_wanted && let Some(thread) = queue.idle.pop() {
             queue.told += 1;
             drop(queue);
@@ -177,25 +182,30 @@ impl Shared {
         }
     }
 
-    /// Does what is left to be done after tasks.
-    fn settle<'q>(&'q self, mut queue: MutexGuard<'q, Queue>) -> MutexGuard<'q, Queue> {
+    /// Does what is left to be done after tasks. Tells whether that was all.
+    fn settle<'q>(&'q self, mut queue: MutexGuard<'q, Queue>) -> (MutexGuard<'q, Queue>, bool) {
         queue.unsettled = 0;
-        let Some(after_tasks) = self.after_tasks.get() else { return queue };
+        let Some(after_tasks) = self.after_tasks.get() else { return (queue, true) };
         let since = queue.runs();
         drop(queue);
-        after_tasks();
+        let is_more = after_tasks();
         queue = self.lock();
         queue.rests(since);
-        queue
+        queue.unsettled += u32::from(is_more);
+        (queue, !is_more)
     }
 
     fn run(self: &Arc<Self>, when_idle: Idle) {
-        let mut woke = Woke::Told;
+        let (mut woke, mut is_left) = (Woke::Told, false);
         let mut queue = self.lock();
         loop {
-            let has_waited = queue.unsettled >= UNSETTLED_MAX || woke == Woke::ToSettle;
-            if queue.unsettled > 0 && (has_waited || queue.awake() == 0 && queue.tasks.is_empty()) {
-                queue = self.settle(queue);
+            let is_due = queue.unsettled >= UNSETTLED_MAX || woke == Woke::Ticked;
+            let is_quiet = queue.awake() == 0 && queue.tasks.is_empty();
+            if queue.unsettled > 0 && (is_due || is_quiet && !is_left) {
+                // If another thread is at it, it is looked at again after the next task, or tick.
+                let is_done;
+                (queue, is_done) = self.settle(queue);
+                is_left = !is_done;
                 woke = Woke::Told;
                 continue;
             }
@@ -203,7 +213,7 @@ impl Shared {
                 && let Some(task) = queue.tasks.pop_front()
             {
                 queue = self.perform(queue, task);
-                woke = Woke::Told;
+                (woke, is_left) = (Woke::Told, false);
                 continue;
             }
             let has_to = queue.is_closed || when_idle == Idle::Leaves;
@@ -243,41 +253,38 @@ impl Shared {
         mut queue: MutexGuard<'q, Queue>,
         when_idle: Idle,
     ) -> (MutexGuard<'q, Queue>, Woke) {
-        let settles = queue.unsettled > 0;
-        let watches = !settles && !queue.tasks.is_empty() && !std::mem::replace(&mut queue.is_watched, true);
+        let watches = queue.has_to_be_watched() && !std::mem::replace(&mut queue.is_watched, true);
         // The last one does not wake in vain.
         let lingers = when_idle == Idle::Lingers && queue.threads > 1;
-        let patience = match (settles, watches) {
-            (true, _) => Some(SETTLED_AFTER),
-            (_, true) => Some(TICK),
-            _ => lingers.then_some(THREAD_IDLE),
-        };
+        let patience = if watches { Some(TICK) } else { lingers.then_some(THREAD_IDLE) };
         let is_over;
-        (queue, is_over) = self.sleep(queue, patience);
+        (queue, is_over) = self.sleep(queue, patience, watches);
         queue.is_watched &= !watches;
-        let woke = match (is_over, settles, watches) {
-            (true, true, _) => Woke::ToSettle,
-            (true, false, true) => {
-                queue.move_on();
-                Woke::Told
-            }
-            (true, false, false) => Woke::Bored,
-            (false, ..) => Woke::Told,
+        let woke = match (is_over, watches) {
+            (true, true) => Woke::Ticked,
+            (true, false) => Woke::Bored,
+            (false, _) => Woke::Told,
         };
+        if woke == Woke::Ticked {
+            queue.move_on();
+        }
         (queue, woke)
     }
 }
 
 impl Shared {
-    /// Sleeps until it is told to wake, for so long at most; the answer is whether it was not told.
+    /// Sleeps until it is told to wake, for so long at most; the answer is whether it was not told. Who watches is the last
+    /// to be told.
     fn sleep<'q>(
         &'q self,
         mut queue: MutexGuard<'q, Queue>,
         patience: Option<Duration>,
+        watches: bool,
     ) -> (MutexGuard<'q, Queue>, bool) {
         let own = thread::current();
         let until = patience.map(|patience| Instant::now() + patience);
-        queue.idle.push(own.clone());
+        let place = if watches { 0 } else { queue.idle.len() };
+        queue.idle.insert(place, own.clone());
         loop {
             drop(queue);
             match until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -347,8 +354,8 @@ impl Pool {
     }
 
     /// From now on this is done soon after each task, once for many: as soon as no other one runs, and before any waits
-    /// aside.
-    pub(crate) fn after_tasks(&self, work: impl Fn() + Send + Sync + 'static) {
+    /// aside. With `true` it has to be done again soon.
+    pub(crate) fn after_tasks(&self, work: impl Fn() -> bool + Send + Sync + 'static) {
         let _ = self.shared.after_tasks.set(Box::new(work));
     }
 
@@ -609,6 +616,7 @@ mod tests {
             pool.after_tasks(move || {
                 *does.0.lock().unwrap() += leaves.swap(0, Ordering::SeqCst);
                 does.1.notify_all();
+                false
             });
             let begun = Arc::new(std::sync::Barrier::new(2));
             let (begins, waits) = (begun.clone(), done.clone());
@@ -622,6 +630,9 @@ mod tests {
                 leaves.fetch_add(1, Ordering::SeqCst);
                 begun.wait();
             });
+            // Another long one, which the thread takes that has just left something.
+            let waits = done.clone();
+            pool.give(move || drop(waits.1.wait_while(waits.0.lock().unwrap(), |done| *done == 0).unwrap()));
             pool.close();
             assert_eq!((left.load(Ordering::SeqCst), *done.0.lock().unwrap()), (0, 1));
         }
@@ -631,9 +642,10 @@ mod tests {
     fn what_is_to_be_done_after_tasks_is_done_before_the_pool_is_closed() {
         let pool = Pool::lingering("test", 2, 1);
         let (left, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (leaves, does) = (left.clone(), done.clone());
+        let (leaves, does, left_over) = (left.clone(), done.clone(), left.clone());
         pool.after_tasks(move || {
             does.fetch_add(leaves.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+            left_over.load(Ordering::SeqCst) > 0
         });
         for _ in 0..1000 {
             let left = left.clone();

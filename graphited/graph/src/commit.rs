@@ -2,13 +2,13 @@
 //! group.
 //!
 //! A hot page is then copied and logged once for many commits, and a thread whose write set was taken along by another
-//! has nothing more to do. Nor does it have to wait: who leaves a [`Continuation`] is told by the leader, and goes on with
-//! something else. (To put a thread to sleep and to wake it costs more than to apply a small write set.)
+//! has nothing more to do. Nor does anybody have to wait: a commit may be left with a [`Continuation`], and its thread goes on
+//! with something else. (To put a thread to sleep and to wake it costs more than to apply a small write set.)
 //!
 //! Invariants:
 //! 1. At most one thread leads at a time. It takes write sets in the order in which they came, and every set that is taken
-//!    gets a verdict, also if its leader panics. It leaves only if nobody waits, or if whoever waits longest has a thread
-//!    that can lead; so nobody who left a continuation is forgotten.
+//!    gets a verdict, also if its leader panics. It leads for its own commit, or for those that waited when it came: who left
+//!    a commit sees to it that somebody comes until it is applied ([`CommitQueue::apply_waiting`]).
 //! 2. Sets of one group were prepared under locks that exclude each other, so whether one of them can be applied does
 //!    not depend on the others. If a group is refused as a whole, its sets are applied one by one, and each has a verdict
 //!    of its own.
@@ -32,8 +32,9 @@ use crate::{Error, Result, apply, tokens};
 /// are compared with what they were: of write sets that share no page, 8 to 32 at a time went fastest, and 128 at little
 /// more than half of that.
 const GROUP_SETS_MAX: usize = 32;
-/// Locks that a leader lets go of for another owner, at most: with about 100 ns for each, others wait for it so long.
-const RELEASED_BY_LEADER_MAX: usize = 1000;
+/// Locks that a leader lets go of for another owner, at most: with about 100 ns for each, others wait for it so long. Who has
+/// more waits, and does it itself.
+pub(crate) const RELEASED_BY_LEADER_MAX: usize = 1000;
 
 /// What a transaction holds of the database until its end. Whoever drops it lets go of everything.
 pub(crate) struct Holdings {
@@ -110,7 +111,7 @@ struct Pending {
 
 /// What is to be done once it is known what came of a commit.
 pub trait Continuation: Send + 'static {
-    /// The commit is applied, and the log is about to be synced; or it was refused. The thread that calls this applies
+    /// The commit is applied, or refused; the log is about to be synced. The thread that calls this applies
     /// commits, and others wait for it: no place to wait for a disk or a lock.
     fn applied(self: Box<Self>, outcome: Result<Lsn>);
 }
@@ -149,10 +150,7 @@ impl Owner {
     fn tell(self, verdict: Result<Lsn>, held: Option<Box<Holdings>>) {
         match self {
             Owner::Waits(ticket) => ticket.become_(State::Done(verdict, held)),
-            Owner::Left(continuation) => {
-                drop(held);
-                continuation.applied(verdict);
-            }
+            Owner::Left(continuation) => continuation.applied(verdict),
         }
     }
 }
@@ -202,10 +200,13 @@ impl Promise {
         matches!(self.0, Some(Owner::Left(_)))
     }
 
-    fn keep(mut self, verdict: Result<Lsn>, holdings: Holdings) {
+    /// Lets go of what the transaction held, but for what its own thread has to let go of.
+    fn release(&self, holdings: Holdings) -> Option<Box<Holdings>> {
         let is_much = holdings.locks.held() > RELEASED_BY_LEADER_MAX;
-        // Those of the others go here, before they are told.
-        let held = is_much.then(|| Box::new(holdings));
+        (is_much && !self.is_left()).then(|| Box::new(holdings))
+    }
+
+    fn keep(mut self, verdict: Result<Lsn>, held: Option<Box<Holdings>>) {
         if let Some(owner) = self.0.take() {
             owner.tell(verdict, held);
         }
@@ -221,36 +222,16 @@ impl Drop for Promise {
     }
 }
 
-/// The lead.
+/// The lead. Whoever drops it passes it on to the first that waits, if that has a thread which can lead.
 struct Lead<'a>(&'a CommitQueue);
 
-impl Lead<'_> {
-    /// Passes the lead on, unless somebody waits who cannot lead.
-    fn pass_on(self) -> std::result::Result<(), Self> {
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
         let mut queue = hold(&self.0.queue);
         match queue.waiting.front().map(|next| &next.promise.0) {
             Some(Some(Owner::Waits(ticket))) => ticket.become_(State::Leads),
-            Some(_) => {
-                drop(queue);
-                return Err(self);
-            }
-            None => queue.is_led = false,
+            _ => queue.is_led = false,
         }
-        drop(queue);
-        std::mem::forget(self);
-        Ok(())
-    }
-}
-
-/// Only on the way out of a panic: all who wait are told.
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let waiting = {
-            let mut queue = hold(&self.0.queue);
-            queue.is_led = false;
-            std::mem::take(&mut queue.waiting)
-        };
-        drop(waiting);
     }
 }
 
@@ -270,75 +251,40 @@ impl CommitQueue {
         if !leads && let Some(verdict) = ticket.wait() {
             return verdict;
         }
-        let (lead, verdict) = self.lead(db, &ticket);
-        self.go_on(db, lead);
-        verdict
-    }
-
-    /// As [`CommitQueue::commit`], but waits for nobody: if another thread is at it, that one is told what to do then.
-    /// `None` in that case, and also if this thread has done it already, for others came whom nobody else would have
-    /// applied.
-    pub(crate) fn commit_then<C: Continuation>(
-        &self,
-        db: &GraphDb,
-        work: Work,
-        then: C,
-        is_left: bool,
-    ) -> Option<(C, Result<Lsn>)> {
-        if work.holdings.locks.held() > RELEASED_BY_LEADER_MAX {
-            return Some((then, self.commit(db, work)));
-        }
-        let ticket = Arc::new(Ticket::default());
-        {
-            let mut queue = hold(&self.queue);
-            if is_left || !queue.try_to_lead() {
-                queue.add(work, Owner::Left(Box::new(then)));
-                return None;
-            }
-            queue.add(work, Owner::Waits(ticket.clone()));
-        }
-        let (lead, verdict) = self.lead(db, &ticket);
-        match lead.pass_on() {
-            Ok(()) => Some((then, verdict)),
-            Err(lead) => {
-                // Its client is not to wait for those of all others.
-                db.store().sync_soon();
-                Box::new(then).applied(verdict);
-                self.go_on(db, lead);
-                None
-            }
-        }
-    }
-
-    /// Applies what waits, unless another thread is at it.
-    pub(crate) fn apply_waiting(&self, db: &GraphDb) {
-        let leads = {
-            let mut queue = hold(&self.queue);
-            !queue.waiting.is_empty() && queue.try_to_lead()
-        };
-        if leads {
-            self.go_on(db, Lead(self));
-        }
-    }
-
-    /// Leads until there is a verdict.
-    fn lead(&self, db: &GraphDb, ticket: &Ticket) -> (Lead<'_>, Result<Lsn>) {
         let lead = Lead(self);
         loop {
             self.apply_some(db);
             if let Some((verdict, held)) = ticket.verdict() {
+                drop(lead);
                 drop(held);
-                return (lead, verdict);
+                return verdict;
             }
         }
     }
 
-    /// Leads as long as nobody else can and somebody waits.
-    fn go_on(&self, db: &GraphDb, mut lead: Lead<'_>) {
-        while let Err(still) = lead.pass_on() {
-            lead = still;
-            self.apply_some(db);
+    /// Leaves a write set for whoever calls [`CommitQueue::apply_waiting`] or commits next. That one tells `then`.
+    pub(crate) fn leave(&self, work: Work, then: Box<dyn Continuation>) {
+        hold(&self.queue).add(work, Owner::Left(then));
+    }
+
+    /// Applies what waits, unless another thread is at it; not what comes meanwhile. Tells whether there is more.
+    pub(crate) fn apply_waiting(&self, db: &GraphDb) -> bool {
+        let mut left = {
+            let mut queue = hold(&self.queue);
+            if queue.waiting.is_empty() {
+                return false;
+            }
+            if !queue.try_to_lead() {
+                return true;
+            }
+            queue.waiting.len()
+        };
+        let lead = Lead(self);
+        while left > 0 {
+            left = left.saturating_sub(self.apply_some(db));
         }
+        drop(lead);
+        !hold(&self.queue).waiting.is_empty()
     }
 
     pub(crate) fn counts(&self) -> CommitCounts {
@@ -347,23 +293,25 @@ impl CommitQueue {
         CommitCounts { sets: count(&self.sets), groups: count(&self.groups), waiting }
     }
 
-    /// One group. What comes while somebody else has the applier is still taken along.
-    fn apply_some(&self, db: &GraphDb) {
+    /// One group; returns of how many. What comes while somebody else has the applier is still taken along.
+    fn apply_some(&self, db: &GraphDb) -> usize {
         let turn = db.store().turn();
         let batch = self.take_batch(db.store().transaction_bytes_max());
+        let count = batch.len();
         let applied = turn.map_err(Error::from).and_then(|turn| apply_group(db, turn, &batch));
         match applied {
             Ok(lsn) => self.settle(db, batch, lsn),
-            Err(error) if batch.len() == 1 => refuse(batch, &error),
+            Err(error) if count == 1 => refuse(db, batch, &error),
             Err(_) => batch.into_iter().for_each(|pending| self.apply_alone(db, pending)),
         }
+        count
     }
 
     fn apply_alone(&self, db: &GraphDb, pending: Pending) {
         let batch = vec![pending];
         match db.store().turn().map_err(Error::from).and_then(|turn| apply_group(db, turn, &batch)) {
             Ok(lsn) => self.settle(db, batch, lsn),
-            Err(error) => refuse(batch, &error),
+            Err(error) => refuse(db, batch, &error),
         }
     }
 
@@ -385,13 +333,7 @@ impl CommitQueue {
         self.groups.fetch_add(1, Ordering::Relaxed);
         let works = batch.iter_mut().map(|pending| &mut pending.work);
         db.pools().settle(works.map(|work| (&work.changes, &mut work.holdings.leases)));
-        if batch.iter().any(|pending| pending.promise.is_left()) {
-            // Nobody else will. It begins while they are told.
-            db.store().sync_soon();
-        }
-        for Pending { work, promise } in batch {
-            promise.keep(Ok(lsn), work.holdings);
-        }
+        tell(db, batch, || Ok(lsn));
     }
 }
 
@@ -412,8 +354,22 @@ fn apply_group(db: &GraphDb, mut turn: Turn<'_>, batch: &[Pending]) -> Result<Ls
     applied
 }
 
-fn refuse(batch: Vec<Pending>, error: &Error) {
-    for Pending { work, promise } in batch {
-        promise.keep(Err(error.clone()), work.holdings);
+fn refuse(db: &GraphDb, batch: Vec<Pending>, error: &Error) {
+    tell(db, batch, || Err(error.clone()));
+}
+
+/// Lets go of the locks of all, and tells all then.
+fn tell(db: &GraphDb, batch: Vec<Pending>, verdict: impl Fn() -> Result<Lsn>) {
+    if batch.iter().any(|pending| pending.promise.is_left()) {
+        // Of what they are told nobody else sees to it that it becomes durable: what they saw, if they are refused. The sync
+        // begins while they are told.
+        db.store().sync_soon();
+    }
+    let released: Vec<_> = batch
+        .into_iter()
+        .map(|Pending { work, promise }| (promise.release(work.holdings), promise))
+        .collect();
+    for (held, promise) in released {
+        promise.keep(verdict(), held);
     }
 }

@@ -409,19 +409,15 @@ impl GraphDb {
         self.inner.commits.commit(self, work)
     }
 
-    /// As [`GraphDb::commit`], but waits for nobody; see [`CommitQueue::commit_then`].
-    pub(crate) fn commit_then<C: Continuation>(
-        &self,
-        work: Work,
-        then: C,
-        is_left: bool,
-    ) -> Option<(C, Result<Lsn>)> {
-        self.inner.commits.commit_then(self, work, then, is_left)
+    /// Leaves a write set to be applied by others; see [`CommitQueue::leave`].
+    pub(crate) fn leave(&self, work: Work, then: Box<dyn Continuation>) {
+        self.inner.commits.leave(work, then);
     }
 
-    /// Applies what [`Transaction::commit_then`] has left, unless another thread is at it.
-    pub fn apply_waiting(&self) {
-        self.inner.commits.apply_waiting(self);
+    /// Applies what was left ([`Transaction::leave`]), unless another thread is at it, and not what is left meanwhile. With
+    /// `true` there is still some of it, and this has to be called again.
+    pub fn apply_waiting(&self) -> bool {
+        self.inner.commits.apply_waiting(self)
     }
 
     /// What is known about free space: for whoever has a turn.

@@ -27,7 +27,7 @@ use std::time::Duration;
 use graphite_store::Lsn;
 use graphite_store::locks::{LockCanceller, LockMode, LockName, OwnerId};
 
-use crate::commit::{Continuation, Holdings, Work};
+use crate::commit::{Continuation, Holdings, RELEASED_BY_LEADER_MAX, Work};
 use crate::db::{GraphDb, Snapshot};
 use crate::locks::{ReadIntent, TransactionLocks};
 use crate::overlay::Overlay;
@@ -215,20 +215,20 @@ impl Transaction {
         self.commit_as(Some(token))
     }
 
-    /// As [`Transaction::commit`], or with a token as [`Transaction::commit_with_token`], but does not wait for the thread
-    /// that applies other commits at the time: that one calls `then`, and the answer is `None`. So it is also if this
-    /// thread had to apply those of others for whom nobody waits; else it gets `then` back, with what came of the commit.
+    /// As [`Transaction::commit`], or with a token as [`Transaction::commit_with_token`], but leaves it to others, and `None`
+    /// is the answer: whoever calls [`GraphDb::apply_waiting`] or commits next applies it, sees to it that the log is synced,
+    /// and tells `then` what came of it. The caller has the former called soon, until there is nothing left, and before this
+    /// thread waits for a lock. Many commits that are applied together cost less.
     ///
-    /// With `is_left` it is only left for others, for which the caller has [`GraphDb::apply_waiting`] called soon, also
-    /// before this thread waits for a lock: many that are applied together cost less.
-    ///
-    /// With `None` the log is synced as soon as can be; else whoever waits has to see to that, as after any commit.
-    pub fn commit_then<C: Continuation>(
-        self,
-        token: Option<&[u8]>,
-        then: C,
-        is_left: bool,
-    ) -> Option<(C, Result<Lsn>)> {
+    /// If there is nothing to be applied, or it would be no good to leave it, `then` comes back with what came of the commit.
+    pub fn leave<C: Continuation>(self, token: Option<&[u8]>, then: C) -> Option<(C, Result<Lsn>)> {
+        if self.locks_held() > RELEASED_BY_LEADER_MAX {
+            let outcome = match token {
+                Some(token) => self.commit_with_token(token),
+                None => self.commit(),
+            };
+            return Some((then, outcome.map(|committed| committed.lsn)));
+        }
         if let Some(Err(error)) = token.map(tokens::check_token) {
             return Some((then, Err(error)));
         }
@@ -236,7 +236,8 @@ impl Transaction {
             return Some((then, outcome));
         }
         let db = self.db.clone();
-        db.commit_then(self.close(token), then, is_left)
+        db.leave(self.close(token), Box::new(then));
+        None
     }
 
     fn commit_as(self, token: Option<&[u8]>) -> Result<CommitResult> {

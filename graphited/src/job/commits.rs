@@ -1,8 +1,8 @@
 //! How a job commits: its transaction is handed in, and whoever applies it brings the job to its end.
 //!
-//! If another thread is applying commits, this one need not wait: it goes on with the next job, and the other one sends
-//! the state home and parks the answer. So no thread is put to sleep and woken for a commit, and with many clients that is
-//! most of what a commit costs.
+//! A worker need not wait for that: it goes on with the next job, and whoever applies the commit sends the state home and
+//! parks the answer. So no thread is put to sleep and woken for a commit, and with many clients that is most of what a
+//! commit costs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use crate::rows::Rows;
 use crate::shared::Shared;
 use crate::state::Source;
 use crate::tokens::UnderWay;
-use crate::workers::is_task;
+use crate::workers::is_settled_after;
 
 /// A transaction that is to be committed, and what is answered then.
 pub(super) struct ToCommit {
@@ -78,6 +78,10 @@ impl Committing {
                 job.refusal(&error, shared)
             }
         };
+        if let Reply::Commit { under_way, .. } = reply {
+            // Whoever asks what became of it is told from now on.
+            *under_way = None;
+        }
         shared.leave_admission(job.connection.session);
         answer
     }
@@ -99,9 +103,18 @@ impl Job {
             Reply::Commit { under_way: Some(under_way), .. } => Some(under_way.token.clone()),
             _ => None,
         };
-        let then = Committing { job: self, reply, shared: shared.clone() };
         let token = token.as_ref().map(|token| token.as_bytes());
-        let (mut then, outcome) = transaction.commit_then(token, then, is_task())?;
+        let mut then = Committing { job: self, reply, shared: shared.clone() };
+        let outcome;
+        if is_settled_after() {
+            (then, outcome) = transaction.leave(token, then)?;
+        } else {
+            let committed = match token {
+                Some(token) => transaction.commit_with_token(token),
+                None => transaction.commit(),
+            };
+            outcome = committed.map(|committed| committed.lsn);
+        }
         let answer = then.conclude(outcome);
         Some(then.job.finish(answer, shared))
     }

@@ -1,8 +1,7 @@
 //! The two threads that a daemon adds to the engine: one for the log, one for checkpoints.
 //!
-//! The log thread goes on with syncs where a worker that led one leaves off, makes the next segment ready before it is
-//! needed, and lets an idle log mark its end. The
-//! checkpointer works when woken. Both sleep without a timer while nothing happens.
+//! The log thread syncs for those who do not wait for it, goes on with syncs where a worker that led one leaves off, makes
+//! the next segment ready before it is needed, and lets an idle log mark its end. The checkpointer works when woken. Both sleep without a timer while nothing happens.
 
 use std::time::Duration;
 
@@ -41,6 +40,8 @@ struct Wanted {
     flush: bool,
     activity: bool,
     prepare: bool,
+    /// The log thread makes a segment ready, which may take long: it writes all of it.
+    is_preparing: bool,
     checkpoint: bool,
     stop: bool,
 }
@@ -69,12 +70,18 @@ impl Threads {
         self.shared.running.load(Ordering::Acquire)
     }
 
-    /// Asks the log thread to go on with the syncing; `false` if there is none.
+    /// Asks the log thread to go on with the syncing; `false` if there is none, or if it has something else to do.
     pub(crate) fn wake_log(&self) -> bool {
         if !self.running() {
             return false;
         }
-        self.shared.wanted.lock().flush = true;
+        {
+            let mut wanted = self.shared.wanted.lock();
+            if wanted.is_preparing {
+                return false;
+            }
+            wanted.flush = true;
+        }
         self.shared.log_woken.notify_one();
         true
     }
@@ -136,20 +143,23 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
         }
         let (flush, activity) = (std::mem::take(&mut wanted.flush), std::mem::take(&mut wanted.activity));
         let prepare = wanted.prepare;
+        wanted.is_preparing = prepare;
         drop(wanted);
         let Some(inner) = inner() else { return };
+        if flush {
+            inner.lead_all_syncs();
+        }
         if prepare {
             // A failed write or sync has poisoned the database by now, and everyone is told. If there is no room, the
             // commit that needs it will say so.
             if let Err(error) = inner.prepare_ahead() {
                 tracing::debug!(%error, "the log's next segment is not ready yet");
             }
-            shared.wanted.lock().prepare = false;
+            let mut wanted = shared.wanted.lock();
+            wanted.prepare = false;
+            wanted.is_preparing = false;
         }
-        if flush {
-            inner.lead_all_syncs();
-            sleep_for = IDLE;
-        } else if prepare || activity || inner.log.moved_since_asked() {
+        if flush || prepare || activity || inner.log.moved_since_asked() {
             sleep_for = IDLE;
         } else {
             // A failure has poisoned the database by now, and everyone is told.

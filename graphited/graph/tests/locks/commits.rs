@@ -104,19 +104,17 @@ fn change(db: &GraphDb, id: NodeId, value: i64) -> Transaction {
     tx
 }
 
-/// Whoever applies it alone has its verdict at once, and its continuation back.
 #[test]
-fn a_commit_that_nobody_stands_in_the_way_of_is_told_to_its_own_thread() {
+fn what_has_nothing_to_be_applied_is_not_left() {
     let (db, [a]) = nodes();
     let (told, heard) = mpsc::channel();
-    let (_, outcome) = change(&db, a, 7).commit_then(None, Told(told, 0), false).unwrap();
-    assert_eq!(outcome.unwrap(), db.store().applied_lsn());
-    assert!(heard.try_recv().is_err());
-    assert_eq!((value_of(&db, a), db.locks().picture().locks.len()), (7, 0));
-
-    let (told, _heard) = mpsc::channel();
-    let (_, outcome) = begin(&db).commit_then(Some(&[1; 33]), Told(told, 0), false).unwrap();
+    let (_, outcome) = begin(&db).leave(None, Told(told.clone(), 0)).unwrap();
+    assert!(outcome.is_ok());
+    let (_, outcome) = change(&db, a, 7).leave(Some(&[1; 33]), Told(told, 1)).unwrap();
     assert!(matches!(outcome, Err(Error::TooLong { .. })));
+    assert!(heard.try_recv().is_err());
+    assert!(!db.apply_waiting());
+    assert_eq!((value_of(&db, a), db.locks().picture().locks.len()), (0, 0));
 }
 
 /// What is left is applied as one group with what is handed in after it, in order, and the log is synced for all of it
@@ -126,31 +124,46 @@ fn commits_that_are_left_are_applied_by_the_next_thread_that_comes() {
     let (db, [a, b, c]) = nodes();
     let (told, heard) = mpsc::channel();
     for (index, id) in [a, b].into_iter().enumerate() {
-        let then = Told(told.clone(), index);
-        assert!(change(&db, id, 1).commit_then(None, then, true).is_none());
+        assert!(change(&db, id, 1).leave(None, Told(told.clone(), index)).is_none());
     }
     let before = db.commit_counts();
     assert_eq!(before.waiting, 2);
     assert!(db.locks().picture().locks.iter().any(|lock| lock.granted), "what is not applied is locked");
-    // The next one to hand something in waits for nobody, and applies all.
-    let (_, outcome) = change(&db, c, 1).commit_then(None, Told(told.clone(), 2), false).unwrap();
-    let all: Vec<usize> =
-        heard.try_iter().map(|(index, told)| told.map(|lsn| (index, lsn)).unwrap().0).collect();
+    let committed = change(&db, c, 1).commit().unwrap();
+    let all: Vec<usize> = heard.try_iter().map(|(index, told)| told.map(|_| index).unwrap()).collect();
     assert_eq!(all, [0, 1]);
     let after = db.commit_counts();
     assert_eq!((after.sets - before.sets, after.groups - before.groups, after.waiting), (3, 1, 0));
-    assert_eq!(db.store().visible_lsn(), outcome.unwrap());
+    assert_eq!(db.store().visible_lsn(), committed.lsn);
 
-    assert!(change(&db, a, 2).commit_then(None, Told(told, 3), true).is_none());
-    db.apply_waiting();
+    assert!(change(&db, a, 2).leave(Some(b"a token"), Told(told, 3)).is_none());
+    assert!(!db.apply_waiting());
     let (index, outcome) = heard.try_recv().unwrap();
     assert_eq!((index, outcome.unwrap()), (3, db.store().visible_lsn()));
+    assert!(db.commit_status(b"a token").unwrap().is_some());
     assert_eq!([a, b, c].map(|id| value_of(&db, id)), [2, 1, 1]);
     assert_eq!(db.locks().picture().locks.len(), 0);
-    db.apply_waiting();
 }
 
-/// A thread that leads goes on until nobody waits who could not lead; and those who sleep are passed the lead.
+/// Locks of all are let go of before anybody is told: whoever is told first may need those of the last.
+#[test]
+fn nobody_is_told_before_the_locks_of_all_are_free() {
+    struct Looks(GraphDb, mpsc::Sender<usize>);
+    impl Continuation for Looks {
+        fn applied(self: Box<Self>, _: graphite_graph::Result<Lsn>) {
+            self.1.send(self.0.locks().picture().locks.len()).unwrap();
+        }
+    }
+    let (db, ids) = nodes::<3>();
+    let (told, heard) = mpsc::channel();
+    for id in ids {
+        assert!(change(&db, id, 1).leave(None, Looks(db.clone(), told.clone())).is_none());
+    }
+    db.apply_waiting();
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [0, 0, 0]);
+}
+
+/// Some wait for their commits, some leave them, and whoever leaves one comes until it is applied.
 #[test]
 fn nobody_is_forgotten_whether_he_waits_or_not() {
     let (db, ids) = nodes::<8>();
@@ -161,15 +174,12 @@ fn nobody_is_forgotten_whether_he_waits_or_not() {
             scope.spawn(move || {
                 for value in 1..=200 {
                     let tx = change(&db, id, value);
-                    match (index + value as usize) % 3 {
-                        0 => told.send((index, tx.commit().map(|done| done.lsn))).unwrap(),
-                        left => {
-                            if let Some((then, outcome)) =
-                                tx.commit_then(None, Told(told.clone(), index), left == 1)
-                            {
-                                Box::new(then).applied(outcome);
-                            }
-                            db.apply_waiting();
+                    if (index + value as usize).is_multiple_of(2) {
+                        told.send((index, tx.commit().map(|done| done.lsn))).unwrap();
+                    } else {
+                        assert!(tx.leave(None, Told(told.clone(), index)).is_none());
+                        while db.apply_waiting() {
+                            std::thread::yield_now();
                         }
                     }
                 }
@@ -244,7 +254,8 @@ fn nobody_waits_for_a_disk_that_is_asked_for_free_slots() {
     assert_eq!((value_of(&db, nodes[0]), db.status().unwrap().nodes), (8, 1001));
 }
 
-/// Those that are refused are told so, each by itself.
+/// Those that are refused are told so, each by itself; and what they rest on becomes durable, though nothing of their own
+/// does: a name that was made for them.
 #[test]
 fn a_commit_that_is_left_and_refused_is_told() {
     let disk = SimDisk::new();
@@ -260,13 +271,22 @@ fn a_commit_that_is_left_and_refused_is_told() {
         let mut tx = begin(&db);
         let value = if index == 1 { Value::String("y".repeat(700_000)) } else { Value::Int(1) };
         tx.set_node_property(id, key, value).unwrap();
-        assert!(tx.commit_then(None, Told(told.clone(), index), true).is_none());
+        assert!(tx.leave(None, Told(told.clone(), index)).is_none());
     }
     db.apply_waiting();
     let mut verdicts: Vec<(usize, bool)> =
         heard.try_iter().map(|(index, outcome)| (index, outcome.is_ok())).collect();
     verdicts.sort_unstable();
     assert_eq!(verdicts, [(0, true), (1, false), (2, true)]);
+
+    db.label_id_or_create("Made").unwrap();
+    assert!(db.store().visible_lsn() < db.store().applied_lsn());
+    let mut tx = begin(&db);
+    tx.set_node_property(ids[1], key, Value::String("y".repeat(700_000))).unwrap();
+    assert!(tx.leave(None, Told(told, 4)).is_none());
+    db.apply_waiting();
+    assert!(heard.try_recv().unwrap().1.is_err());
+    assert_eq!(db.store().visible_lsn(), db.store().applied_lsn());
     disk.set_capacity(None);
     assert_eq!(db.locks().picture().locks.len(), 0);
 }
