@@ -59,7 +59,7 @@ impl Client {
         let stream =
             socket::connect(socket).map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
         let mut connection = Connection::new(stream);
-        let msgid = connection.enqueue(&Hello { protocol: PROTOCOL_VERSION, client: name.to_owned() })?;
+        let msgid = connection.enqueue(&Hello { protocol: PROTOCOL_VERSION, client: name.to_owned(), monitor: None })?;
         connection.flush()?;
         let server = connection.receive_within(msgid, HELLO_TIMEOUT)?;
         Ok(Client { connection, server, statement_timeout_ms: None })
@@ -218,7 +218,7 @@ impl Client {
     /// # Errors
     /// `session-not-found`, `not-authorised`; that of the connection.
     pub fn cancel(&mut self, session: u64) -> Result<bool> {
-        self.call(&Cancel { session }).map(|reply| reply.cancelled)
+        self.call(&Cancel { session, ..Default::default() }).map(|reply| reply.cancelled)
     }
 
     /// Ends a session, if it is still in the transaction that [`Client::sessions`] showed it in, and rolls that back.

@@ -30,7 +30,7 @@ impl Client {
     fn new(path: &Path) -> Client {
         let stream = socket::connect(path).unwrap();
         let mut client = Client { stream, reader: FrameReader::new(FRAME_BYTES_MAX), out: Vec::new() };
-        client.call(&Hello { protocol: 1, client: "speed/1".into() }, |_| ());
+        client.call(&Hello { protocol: 1, client: "speed/1".into(), monitor: None }, |_| ());
         client
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::Uid;
 
 use crate::events::{Event, Events};
 use crate::outbox::{Outbox, Sent, Slot};
@@ -19,6 +20,13 @@ pub(crate) struct Peer {
     pub pid: u32,
     /// Its user.
     pub uid: u32,
+}
+
+impl Peer {
+    /// Whether it may touch sessions of other users: the daemon's own user, and root, who could do so anyway.
+    pub(crate) fn is_admin(self) -> bool {
+        self.uid == 0 || self.uid == Uid::effective().as_raw()
+    }
 }
 
 /// A connection. Closed when the last holder drops it.

@@ -88,9 +88,12 @@ pub(crate) fn locks_reply(
         transaction: transactions.get(&entry.tag).copied().unwrap_or(0),
         for_ms: ms(picture.now.saturating_sub(entry.since)),
     };
+    let awaited = picture.locks.iter().filter(|lock| !lock.granted).count();
     LocksReply {
         locks: entries.into_iter().map(|entry| lock(entry, words)).collect(),
         deadlocks: picture.deadlocks.iter().rev().map(|found| deadlock(found, words)).collect(),
+        held: (picture.locks.len() - awaited) as u64,
+        awaited: awaited as u64,
     }
 }
 
@@ -106,6 +109,9 @@ pub(crate) fn deadlock(found: &locks::Deadlock, words: &mut LockWords<'_>) -> De
         waits_for: found.cycle.iter().map(waits).collect(),
         statements: found.cycle.iter().map(|member| member.statement.to_string()).collect(),
         victim: victim.map_or(0, |member| member.tag),
+        pids: Vec::new(),
+        users: Vec::new(),
+        clients: Vec::new(),
     }
 }
 

@@ -190,7 +190,7 @@ fn errors_of_malformed_requests_keep_their_place() {
     holder.begin(Mode::Write);
     let write = client.send(&run(create(1)));
     client.stream.write_all(&framed(&malformed(77))).unwrap();
-    let hello = client.send(&Hello { protocol: 1, client: "again/1".into() });
+    let hello = client.send(&Hello { protocol: 1, client: "again/1".into(), monitor: None });
     let read = client.send(&run(count()));
     // Nobody could tell whom an answer to this would concern, so it is the last.
     client.stream.write_all(&framed(&[0xc0])).unwrap();

@@ -14,7 +14,7 @@ use graphite_protocol::{ErrorCode, FRAME_BYTES_MAX, Pairs, Plan, Step, Wire};
 /// Frames of everything that a client may say.
 fn frames(client: &mut Client) -> Vec<Vec<u8>> {
     vec![
-        client.frame(&Hello { protocol: 1, client: "x".into() }).1,
+        client.frame(&Hello { protocol: 1, client: "x".into(), monitor: None }).1,
         client.frame(&Ping {}).1,
         client.frame(&run(create(1))).1,
         client.frame(&run(count())).1,
@@ -57,7 +57,7 @@ fn hello_comes_first_and_once() {
     assert!(client.is_closed().is_empty());
 
     let mut client = daemon.stranger();
-    let error = client.call(&Hello { protocol: 99, client: "future/9".into() }).unwrap_err();
+    let error = client.call(&Hello { protocol: 99, client: "future/9".into(), monitor: None }).unwrap_err();
     assert_eq!(error.code, ErrorCode::VersionMismatch);
     assert_eq!(error.details.get("client_protocol").unwrap().as_int(), Some(99));
     assert_eq!(error.details.get("server_protocol").unwrap().as_int(), Some(1));
@@ -68,7 +68,7 @@ fn hello_comes_first_and_once() {
     assert_eq!((reply.protocol, reply.pid), (1, daemon.child.id()));
     assert_eq!(reply.database, daemon.db.canonicalize().unwrap().display().to_string());
     assert!(reply.server.starts_with("graphited/"));
-    assert_eq!(code(client.call(&Hello { protocol: 1, client: "again".into() })), ErrorCode::HelloExpected);
+    assert_eq!(code(client.call(&Hello { protocol: 1, client: "again".into(), monitor: None })), ErrorCode::HelloExpected);
     client.call(&Ping {}).unwrap();
     daemon.stop();
 }
@@ -344,13 +344,13 @@ fn silent_connections_are_closed_and_sessions_counted() {
 
     let mut clients: Vec<Client> = (0..3).map(|_| daemon.client()).collect();
     let mut late = daemon.stranger();
-    let error = late.call(&Hello { protocol: 1, client: "late".into() }).unwrap_err();
+    let error = late.call(&Hello { protocol: 1, client: "late".into(), monitor: None }).unwrap_err();
     assert_eq!((error.code, error.retryable), (ErrorCode::TooManySessions, true));
     assert!(late.is_closed().is_empty());
     clients.pop();
     until(|| {
         let mut next = daemon.stranger();
-        next.call(&Hello { protocol: 1, client: "next".into() }).is_ok()
+        next.call(&Hello { protocol: 1, client: "next".into(), monitor: None }).is_ok()
     });
     daemon.stop();
 }
@@ -392,7 +392,7 @@ fn a_daemon_without_descriptors_recovers() {
     until(|| {
         let mut client = daemon.stranger();
         client.stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
-        let msgid = client.send(&Hello { protocol: 1, client: "x".into() });
+        let msgid = client.send(&Hello { protocol: 1, client: "x".into(), monitor: None });
         let mut byte = [0];
         msgid > 0 && client.stream.read(&mut byte).is_ok_and(|count| count > 0)
     });

@@ -320,7 +320,7 @@ fn strangers_are_refused() {
     open(daemon.dir.path(), 0o755);
     open(&daemon.socket(), 0o777);
     let mut client = daemon.stranger();
-    let (_, frame) = client.frame(&Hello { protocol: 1, client: "x".into() });
+    let (_, frame) = client.frame(&Hello { protocol: 1, client: "x".into(), monitor: None });
     let escaped: String = frame.iter().map(|byte| format!("\\x{byte:02x}")).collect();
     let script = format!(
         "import os, socket\nos.setgid(65534)\nos.setuid(65534)\ns = socket.socket(socket.AF_UNIX)\n\

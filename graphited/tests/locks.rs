@@ -309,7 +309,7 @@ fn a_wait_for_a_lock_can_be_ended() {
             }
             let session = waiter.session;
             match how {
-                "cancel" => assert!(observer.call(&Cancel { session }).unwrap().cancelled),
+                "cancel" => assert!(observer.call(&Cancel { session, ..Default::default() }).unwrap().cancelled),
                 "kill" => assert!(observer.call(&Kill { session, transaction }).unwrap().killed),
                 "timeout" => {}
                 _ => {
@@ -436,7 +436,7 @@ fn a_batch_of_an_import_waits_for_open_transactions_and_can_be_stopped() {
         (seen.waits_for.as_deref(), &seen.blocked_by[..]),
         (Some("X the database"), &[holder.session][..])
     );
-    assert!(observer.call(&Cancel { session: importer.session }).unwrap().cancelled);
+    assert!(observer.call(&Cancel { session: importer.session, ..Default::default() }).unwrap().cancelled);
     assert_eq!(code(importer.answer::<ImportNodes>(msgid)), ErrorCode::Cancelled);
     let msgid = importer.send(&batch);
     until_waits(&mut observer, importer.session);
@@ -505,7 +505,7 @@ fn bad_use_is_refused_and_changes_nothing() {
     let gone = peer(&daemon).session;
     until(|| other.sessions().iter().all(|row| row.session != gone));
     assert_eq!(code(other.call(&Kill { session: gone, transaction: None })), ErrorCode::SessionNotFound);
-    assert_eq!(code(other.call(&Cancel { session: gone })), ErrorCode::SessionNotFound);
+    assert_eq!(code(other.call(&Cancel { session: gone, ..Default::default() })), ErrorCode::SessionNotFound);
     client.begin(Mode::Write);
     let transaction = row(&mut other, client.session).transaction;
     client.rollback();

@@ -64,7 +64,7 @@ fn a_commit_that_becomes_visible_leaves_later_requests_alone() {
     let written = park(&mut client, &mut observer);
     let read = client.send(&run(count()));
     until(|| row(&mut observer, id).requests == 2);
-    assert!(observer.call(&Cancel { session: id }).unwrap().cancelled);
+    assert!(observer.call(&Cancel { session: id, ..Default::default() }).unwrap().cancelled);
     holder.begin(Mode::Write);
     let second = client.send(&run(create(2)));
     until(|| row(&mut observer, id).state == SessionState::Waiting);
@@ -320,7 +320,7 @@ fn a_client_that_sends_no_more_gets_the_answers_that_overtake_and_then_the_end()
     for _ in 0..20 {
         let mut client = daemon.client();
         let frames =
-            [client.frame(&Status {}), client.frame(&Cancel { session: 0 }), client.frame(&Sessions {})];
+            [client.frame(&Status {}), client.frame(&Cancel { session: 0, ..Default::default() }), client.frame(&Sessions {})];
         let (mut sent, frames): (Vec<u32>, Vec<Vec<u8>>) = frames.into_iter().unzip();
         client.stream.write_all(&frames.concat()).unwrap();
         client.stream.shutdown(Shutdown::Write).unwrap();

@@ -428,16 +428,16 @@ fn a_statement_that_runs_too_long_is_stopped() {
         });
         session
     };
-    assert!(other.call(&graphite_protocol::messages::Cancel { session }).unwrap().cancelled);
+    assert!(other.call(&graphite_protocol::messages::Cancel { session, ..Default::default() }).unwrap().cancelled);
     assert_eq!(code(client.answer::<Run>(msgid)), ErrorCode::Cancelled);
     other.create(1).unwrap();
     client.rollback();
     assert!(
-        !other.call(&graphite_protocol::messages::Cancel { session }).unwrap().cancelled,
+        !other.call(&graphite_protocol::messages::Cancel { session, ..Default::default() }).unwrap().cancelled,
         "it runs nothing"
     );
     assert_eq!(
-        code(other.call(&graphite_protocol::messages::Cancel { session: 99 })),
+        code(other.call(&graphite_protocol::messages::Cancel { session: 99, ..Default::default() })),
         ErrorCode::SessionNotFound
     );
     daemon.stop();

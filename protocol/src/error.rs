@@ -83,6 +83,8 @@ error_codes! {
     NoTransaction = "no-transaction",
     /// The session is in another transaction by now, or in none, so the transaction that is meant was not touched.
     TransactionNotFound = "transaction-not-found",
+    /// The session runs another statement by now, or none, so the one that is meant was not touched.
+    StatementNotFound = "statement-not-found",
     /// `begin` while a transaction is open.
     TransactionOpen = "transaction-open",
     /// A change within a transaction that was begun for reading.

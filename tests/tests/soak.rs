@@ -146,7 +146,7 @@ impl Soak {
 
     fn cancel(&mut self) {
         let Some((session, _)) = self.somebody() else { return };
-        if let Err(error) = self.monitor.call(&Cancel { session }) {
+        if let Err(error) = self.monitor.call(&Cancel { session, ..Default::default() }) {
             assert_eq!(error.code(), Some(&ErrorCode::SessionNotFound), "{error}");
         }
     }

@@ -395,7 +395,7 @@ mod tests {
             shared.maintenance = Pool::without_threads("maintenance");
         });
         let mut sent = Vec::new();
-        let hello = Hello { protocol: 1, client: "test/1".into() };
+        let hello = Hello { protocol: 1, client: "test/1".into(), monitor: None };
         write_request(&mut sent, 1, &hello, FRAME_BYTES_MAX).unwrap();
         write_request(&mut sent, 2, &Status {}, FRAME_BYTES_MAX).unwrap();
         write_request(&mut sent, 3, &Check {}, FRAME_BYTES_MAX).unwrap();

@@ -220,6 +220,7 @@ impl Core {
             return Err(WireError::new(ErrorCode::ReadOnlyTransaction, message));
         }
         session.statement = Some((run.prepared.clone(), session.last_active));
+        session.statement_number += 1;
         if run.prepared.writes || mode == Some(Mode::Write) {
             run.is_no_lookup();
             let timeout = run.timeout_ms;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use graphite_protocol::messages::{Session as Row, SessionState as Word};
 use graphite_protocol::{FrameReader, WireError};
@@ -91,6 +91,12 @@ pub(super) struct Session {
     pub(super) transaction: Option<TransactionInfo>,
     /// What it runs, or ran last, and since when.
     pub(super) statement: Option<(Arc<Prepared>, Instant)>,
+    /// How many statements it has run, that one among them.
+    pub(super) statement_number: u64,
+    /// It has the place that is kept for a monitor.
+    pub(super) is_reserved: bool,
+    /// How often it is sent a picture.
+    pub(super) watch: Option<Duration>,
     /// Its newest commit.
     pub(super) own_commit: Lsn,
     /// When it was last heard of.
@@ -132,6 +138,9 @@ impl Session {
             plans: PlanCache::new(to_usize(shared.config.plan_cache_entries)),
             transaction: None,
             statement: None,
+            statement_number: 0,
+            is_reserved: false,
+            watch: None,
             own_commit: Lsn(0),
             last_active: now,
             stalled_at: 0,
@@ -212,6 +221,12 @@ impl Session {
             locks: 0,
             requests: self.requests(),
             outbox_bytes: self.connection.outbox.waiting_bytes() as u64,
+            statement_number: self.statement_number,
+            awaits_admission: waits,
+            rollback_in_ms: None,
+            wait_ends_in_ms: None,
+            is_admin: self.peer.is_admin(),
+            is_reserved: self.is_reserved,
         }
     }
 }

@@ -162,7 +162,7 @@ impl Client {
     }
 
     pub fn hello(&mut self) -> HelloReply {
-        self.call(&Hello { protocol: 1, client: "test/1".into() }).unwrap()
+        self.call(&Hello { protocol: 1, client: "test/1".into(), monitor: None }).unwrap()
     }
 
     /// Sends a request; returns its number.

@@ -6,12 +6,15 @@
 //! | `statement` | `query`, `run`, `fetch`, `close` |
 //! | `transaction` | `begin`, `commit`, `rollback`, `commit_status` |
 //! | `admin` | `checkpoint`, `compact`, `check`, `backup`, `kill` |
-//! | `monitor` | `status`, `sessions`, `locks`, `watch` |
+//! | `monitor` | `status`, `sessions`, `locks` |
+//! | `picture` | `picture`, `watch` |
 //! | `import` | `import_begin`, `import_nodes`, `import_edges`, `import_status`, `import_end` |
 
 mod admin;
+mod histogram;
 mod import;
 mod monitor;
+mod picture;
 mod session;
 mod statement;
 mod transaction;
@@ -20,13 +23,18 @@ pub use admin::{
     Backup, BackupReply, Check, CheckReply, Checkpoint, CheckpointReply, Compact, CompactReply, Kill,
     KillReply, Problem,
 };
+pub use histogram::{Histogram, HistogramBucket};
 pub use import::{
     EdgeBatch, IdRange, ImportBegin, ImportBeginReply, ImportEdges, ImportEnd, ImportEndReply, ImportNodes,
     ImportReply, ImportStatus, ImportStatusReply, NodeBatch,
 };
 pub use monitor::{
-    Deadlock, Durability, Lock, LockMode, Locks, LocksReply, Picture, Session, SessionState, Sessions,
-    SessionsReply, Status, StatusReply, Watch,
+    Deadlock, Durability, Lock, LockMode, Locks, LocksReply, Session, SessionState, Sessions, SessionsReply,
+    Status, StatusReply,
+};
+pub use picture::{
+    CheckpointPhase, CheckpointState, Compaction, Counters, OldestSnapshot, Picture, SlowStatement, Storage,
+    TakePicture, Timeouts, WATCH_MS_MAX, WATCH_MS_MIN, Watch,
 };
 pub use session::{Cancel, CancelReply, Hello, HelloReply, Ping};
 pub use statement::{Close, Fetch, FetchReply, Query, Run, RunReply, Summary};
@@ -111,5 +119,5 @@ macro_rules! calls {
 // In the order of how often they are called, for that is the order in which names are compared.
 calls! {
     Run, Query, Fetch, Close, Begin, Commit, Rollback, ImportEdges, ImportNodes, Ping, Cancel, Hello, CommitStatus,
-    Status, Sessions, Locks, Watch, Kill, Checkpoint, Compact, Check, Backup, ImportBegin, ImportStatus, ImportEnd,
+    Status, Sessions, Locks, TakePicture, Watch, Kill, Checkpoint, Compact, Check, Backup, ImportBegin, ImportStatus, ImportEnd,
 }

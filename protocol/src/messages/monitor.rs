@@ -1,6 +1,6 @@
-//! Methods that show what the daemon is doing, and the picture that a monitor draws.
+//! Methods that show what the daemon is doing, one side of it each.
 
-use super::{Empty, Notification, request};
+use super::request;
 use crate::wire::{message, words};
 
 request! { "status" -> StatusReply,
@@ -168,6 +168,18 @@ message! { reply "a session",
         pub requests: u64 = 0,
         /// Bytes that were written for it and that it did not read yet.
         pub outbox_bytes: u64 = 0,
+        /// Which of its statements [`Session::statement`] is, counted from 1; 0 if it ran none. For `cancel`.
+        pub statement_number: u64 = 0,
+        /// Whether it waits to be let write at all, and holds no lock yet.
+        pub awaits_admission: bool = false,
+        /// Its transaction is rolled back in so many ms, unless its client says something.
+        pub rollback_in_ms: Option<u64>,
+        /// Its wait ends with an error in so many ms.
+        pub wait_ends_in_ms: Option<u64>,
+        /// Whether it may cancel and kill sessions of other users.
+        pub is_admin: bool = false,
+        /// Whether it has the place that is kept for a monitor.
+        pub is_reserved: bool = false,
     }
 }
 
@@ -185,6 +197,10 @@ message! { reply "the reply of locks",
         pub locks: Vec<Lock>,
         /// The last deadlocks, newest first.
         pub deadlocks: Vec<Deadlock> = Vec::new(),
+        /// How many locks are held, told or not.
+        pub held: u64 = 0,
+        /// How many locks are awaited, told or not.
+        pub awaited: u64 = 0,
     }
 }
 
@@ -239,35 +255,11 @@ message! { reply "a deadlock",
         pub statements: Vec<String> = Vec::new(),
         /// The session whose transaction was rolled back.
         pub victim: u64,
+        /// The process of each of them; 0 if it is not known any more.
+        pub pids: Vec<u32> = Vec::new(),
+        /// The user name of each of them; empty if it is not known any more.
+        pub users: Vec<String> = Vec::new(),
+        /// What each of them called itself. Text from strangers.
+        pub clients: Vec<String> = Vec::new(),
     }
-}
-
-request! { "watch" -> Empty,
-    /// Asks for a [`Picture`] again and again, as notifications of this connection.
-    #[derive(Copy, Eq)]
-    pub struct Watch {
-        /// How often, 100 to 60,000 ms; 0 ends it.
-        pub interval_ms: u64,
-    }
-}
-
-message! { reply "a picture",
-    /// What the daemon is doing, all as of one moment.
-    #[derive(Eq, serde::Serialize)]
-    pub struct Picture {
-        /// When, in milliseconds since 1970.
-        pub at_ms: u64,
-        /// The daemon's state.
-        pub status: StatusReply,
-        /// Who is connected.
-        pub sessions: Vec<Session>,
-        /// Who holds or awaits which lock.
-        pub locks: Vec<Lock> = Vec::new(),
-        /// The last deadlocks, newest first.
-        pub deadlocks: Vec<Deadlock> = Vec::new(),
-    }
-}
-
-impl Notification for Picture {
-    const METHOD: &'static str = "picture";
 }

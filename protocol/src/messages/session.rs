@@ -6,11 +6,15 @@ use crate::wire::message;
 message! { reply "hello",
     /// The first request of a connection. Read leniently, so that a client of any version gets the error that
     /// names both versions.
+    #[derive(Default)]
     pub struct Hello {
         /// The version that the client speaks, [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
         pub protocol: u32,
         /// Name and version of the client, "importer/1.4", as monitors show it.
         pub client: String,
+        /// Whether it looks after the daemon and does nothing else: if the daemon is full, it may have the place that
+        /// is kept for one such, in which only requests are taken that overtake.
+        pub monitor: Option<bool>,
     }
 }
 
@@ -45,10 +49,16 @@ request! { "ping" -> Empty,
 
 request! { "cancel" -> CancelReply,
     /// Ends the statement that a session is running; answered at once, whatever else the session is doing.
-    #[derive(Copy, Eq)]
+    #[derive(Copy, Default, Eq)]
     pub struct Cancel {
         /// Which session; from another connection of the same user, or one's own.
         pub session: u64,
+        /// The transaction that the caller saw it in, 0 for none; if it is in another one by now, nothing is done.
+        /// `None` for whichever it is in.
+        pub transaction: Option<u64>,
+        /// The statement that the caller saw it run, by [`Session::statement_number`](super::Session); if it runs
+        /// another one by now, nothing is done. `None` for whichever it runs.
+        pub statement: Option<u64>,
     }
 }
 

@@ -124,7 +124,7 @@ fn framed(body: &str) -> Vec<u8> {
 #[test]
 fn requests_have_these_bytes() {
     let mut out = Vec::new();
-    let hello = Hello { protocol: 1, client: "t/1".into() };
+    let hello = Hello { protocol: 1, client: "t/1".into(), monitor: None };
     message::write_request(&mut out, 1, &hello, FRAME_BYTES_MAX).unwrap();
     assert_eq!(out, framed("940001a568656c6c6f82a870726f746f636f6c01a6636c69656e74a3742f31"));
 
