@@ -59,7 +59,11 @@ impl Client {
         let stream =
             socket::connect(socket).map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
         let mut connection = Connection::new(stream);
-        let msgid = connection.enqueue(&Hello { protocol: PROTOCOL_VERSION, client: name.to_owned(), monitor: None })?;
+        let msgid = connection.enqueue(&Hello {
+            protocol: PROTOCOL_VERSION,
+            client: name.to_owned(),
+            monitor: None,
+        })?;
         connection.flush()?;
         let server = connection.receive_within(msgid, HELLO_TIMEOUT)?;
         Ok(Client { connection, server, statement_timeout_ms: None })

@@ -88,6 +88,18 @@ impl Setting for String {
     }
 }
 
+/// A threshold; `None` for one that nothing reaches.
+impl Setting for Option<u64> {
+    const TAKES: &'static str = "a whole number, or off";
+    fn parse(text: &str) -> Option<Option<u64>> {
+        // As those say it who come from PostgreSQL.
+        if matches!(text, "off" | "-1") { Some(None) } else { u64::parse(text).map(Some) }
+    }
+    fn show(&self) -> String {
+        self.map_or("\"off\"".to_owned(), |value| value.to_string())
+    }
+}
+
 impl Setting for Option<PathBuf> {
     const TAKES: &'static str = "a path";
     fn parse(text: &str) -> Option<Option<PathBuf>> {
@@ -214,6 +226,8 @@ settings! {
     cursor_timeout_ms: u64 = 300_000,
     /// How long a client may read nothing of what waits for it, in ms, before it is dropped; 0 for ever
     client_stall_timeout_ms: u64 = 30_000,
+    /// A statement on a worker that takes so long, in ms, is kept for monitors; 0 for all of them, off (or -1) for none
+    slow_statement_ms: Option<u64> = Some(100),
     /// How long statements may go on when the daemon is asked to leave, in ms
     shutdown_timeout_ms: u64 = 5_000,
     /// What is logged: error, warn, info, debug, trace, or a filter such as graphited=debug

@@ -11,7 +11,7 @@ mod statements;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use graphite_protocol::message::{write_error, write_response};
 use graphite_protocol::messages::{CommitReply, CommitState, CommitStatusReply, Empty};
@@ -25,6 +25,7 @@ use crate::import::ImportWork;
 use crate::interrupt::Interrupt;
 use crate::plans::DecodedRun;
 use crate::shared::Shared;
+use crate::slow::Slow;
 use crate::state::{Open, SessionState};
 use crate::tokens::UnderWay;
 
@@ -155,9 +156,9 @@ impl Job {
         // The work is taken out, so that the state can be borrowed beside it.
         let work = std::mem::replace(&mut self.work, Work::Rollback);
         match work {
-            Work::Read(run) => self.read(&run, shared),
-            Work::Write(run) if self.state.writes() => self.write_in_transaction(&run, shared),
-            Work::Write(run) => self.write_alone(&run, shared),
+            Work::Read(run) => self.timed(&run, shared, Job::read),
+            Work::Write(run) if self.state.writes() => self.timed(&run, shared, Job::write_in_transaction),
+            Work::Write(run) => self.timed(&run, shared, Job::write_alone),
             Work::Fetch { cursor, rows } => self.fetch(cursor, rows, shared),
             Work::Begin => self.begin(shared),
             Work::Commit(under_way) => self.commit(under_way, shared),
@@ -173,6 +174,32 @@ impl Job {
                 Ok(Answer { frame, after, committed: commits.then_some(after) })
             }
         }
+    }
+
+    /// Runs a statement, and keeps it for monitors if it took long.
+    fn timed(
+        &mut self,
+        run: &DecodedRun,
+        shared: &Shared,
+        statement: fn(&mut Job, &DecodedRun, &Shared) -> Result<Answer>,
+    ) -> Result<Answer> {
+        let transaction = self.state.info.map(|info| info.id);
+        let answer = statement(self, run, shared);
+        let Some(took) = run.since.map(|since| since.elapsed()).filter(|took| shared.slow.is_slow(*took))
+        else {
+            return answer;
+        };
+        let session = self.connection.session;
+        shared.slow.keep(Slow {
+            at: SystemTime::now(),
+            session,
+            person: shared.people.of(session),
+            transaction,
+            text: run.prepared.text.clone(),
+            took,
+            error: answer.as_ref().err().map(|error| error.code.clone()),
+        });
+        answer
     }
 
     fn begin(&mut self, shared: &Shared) -> Result<Answer> {

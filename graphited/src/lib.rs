@@ -7,7 +7,7 @@
 //! | `reactor`, `crew` | what accepts, reads, answers what is cheap and keeps the time, and the threads that take turns at it |
 //! | `job`, `import`, `rows`, `workers`, `admission` | what workers do, and how many may write at a time |
 //! | `connection`, `outbox`, `events`, `state`, `interrupt`, `timers`, `tokens` | what they hand to each other |
-//! | `monitor`, `lock_words`, `statement_text` | what is told to whoever watches |
+//! | `picture`, `monitor`, `status`, `lock_words`, `statement_text`, `slow`, `people` | what is told to whoever watches |
 //! | `plans`, `convert`, `encode`, `errors` | between the wire's types and the engine's |
 #![warn(missing_docs)]
 
@@ -30,14 +30,18 @@ mod lookup;
 mod monitor;
 mod outbox;
 mod ownership;
+mod people;
+mod picture;
 mod plans;
 mod reactor;
 pub mod ready;
 mod resting;
 mod rows;
 mod shared;
+mod slow;
 mod state;
 mod statement_text;
+mod status;
 mod timers;
 mod tokens;
 mod workers;

@@ -3,6 +3,7 @@
 //! The reactor knows the sessions and the lock manager the locks, and the two are looked at one after the other. So a
 //! session may be shown with a wait that began, or without one that ended, a moment after its other fields were read.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use graphite_protocol::messages::{
@@ -12,6 +13,8 @@ use graphite_store::locks::{self, LockEntry, LockMode, LockName, LockPicture};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::lock_words::LockWords;
+use crate::people::{People, Person};
+use crate::shared::Shared;
 
 /// Locks that are told, at most; those on names that somebody waits for come first.
 const LOCKS_TOLD_MAX: usize = 10_000;
@@ -28,8 +31,20 @@ pub(crate) fn mode(mode: LockMode) -> WireMode {
     }
 }
 
+/// Adds to the sessions what only others than the reactor know, or what takes a while: locks, names of users, and when
+/// waits end.
+pub(crate) fn complete(rows: &mut [Row], picture: &LockPicture, shared: &Shared) {
+    add_locks(rows, picture, &mut LockWords::new(&shared.db));
+    let timeout_ms = shared.config.lock_timeout_ms;
+    for row in rows {
+        row.user = shared.people.user_name(row.uid);
+        row.wait_ends_in_ms =
+            row.wait_ms.filter(|_| timeout_ms > 0).map(|waited| timeout_ms.saturating_sub(waited));
+    }
+}
+
 /// Adds to the sessions what they hold and wait for. Owners of locks are tagged with their session.
-pub(crate) fn add_locks(rows: &mut [Row], picture: &LockPicture, words: &mut LockWords<'_>) {
+fn add_locks(rows: &mut [Row], picture: &LockPicture, words: &mut LockWords<'_>) {
     let mut held: FxHashMap<u64, u64> = FxHashMap::default();
     for lock in picture.locks.iter().filter(|lock| lock.granted) {
         *held.entry(lock.tag).or_default() += 1;
@@ -73,6 +88,7 @@ pub(crate) fn locks_reply(
     picture: &LockPicture,
     transactions: &FxHashMap<u64, u64>,
     words: &mut LockWords<'_>,
+    people: &People,
 ) -> LocksReply {
     let awaited: FxHashSet<_> = picture.waits.iter().map(|wait| wait.name).collect();
     let mut entries: Vec<&LockEntry> = picture.locks.iter().collect();
@@ -91,13 +107,35 @@ pub(crate) fn locks_reply(
     let awaited = picture.locks.iter().filter(|lock| !lock.granted).count();
     LocksReply {
         locks: entries.into_iter().map(|entry| lock(entry, words)).collect(),
-        deadlocks: picture.deadlocks.iter().rev().map(|found| deadlock(found, words)).collect(),
+        deadlocks: picture
+            .deadlocks
+            .iter()
+            .rev()
+            .map(|found| with_people(deadlock(found, words), people))
+            .collect(),
         held: (picture.locks.len() - awaited) as u64,
         awaited: awaited as u64,
     }
 }
 
-/// A deadlock that was found.
+/// The deadlock, with who was in it.
+fn with_people(deadlock: Deadlock, people: &People) -> Deadlock {
+    let who: Vec<_> = deadlock.sessions.iter().map(|session| people.of(*session)).collect();
+    let pid = |person: &Option<Arc<Person>>| person.as_ref().map_or(0, |person| person.peer.pid);
+    let client =
+        |person: &Option<Arc<Person>>| person.as_ref().map_or(String::new(), |person| person.client.clone());
+    let user = |person: &Option<Arc<Person>>| {
+        person.as_ref().and_then(|person| people.user_name(person.peer.uid)).unwrap_or_default()
+    };
+    Deadlock {
+        pids: who.iter().map(pid).collect(),
+        users: who.iter().map(user).collect(),
+        clients: who.iter().map(client).collect(),
+        ..deadlock
+    }
+}
+
+/// A deadlock that was found, without who was in it.
 pub(crate) fn deadlock(found: &locks::Deadlock, words: &mut LockWords<'_>) -> Deadlock {
     let victim = found.cycle.iter().find(|member| member.owner == found.victim);
     let at = found.at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -115,6 +153,6 @@ pub(crate) fn deadlock(found: &locks::Deadlock, words: &mut LockWords<'_>) -> De
     }
 }
 
-fn ms(span: Duration) -> u64 {
+pub(crate) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

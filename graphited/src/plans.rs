@@ -6,6 +6,7 @@
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use graphite_graph::NodeId;
 use graphite_protocol::{Decoder, ErrorCode, Pairs, Plan, Value, Wire, WireError};
@@ -112,6 +113,8 @@ pub(crate) struct DecodedRun {
     pub fetch: Option<u32>,
     /// How long it may run.
     pub timeout_ms: Option<u64>,
+    /// When it was taken up, if it was not answered at once.
+    pub since: Option<Instant>,
 }
 
 impl DecodedRun {
@@ -255,7 +258,7 @@ impl PlanCache {
             return Err(bad("fetch is at least 1"));
         }
         let params = params.unwrap_or_else(|| self.no_params.clone());
-        Ok(DecodedRun { prepared, params, lookup, fetch, timeout_ms })
+        Ok(DecodedRun { prepared, params, lookup, fetch, timeout_ms, since: None })
     }
 }
 

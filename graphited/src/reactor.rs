@@ -15,6 +15,7 @@ mod overtake;
 mod requests;
 mod session;
 mod transactions;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -22,7 +23,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use graphite_protocol::FrameError;
@@ -84,6 +85,10 @@ struct Core {
     phase: Phase,
     last_session: u64,
     out_of_descriptors: bool,
+    /// Whether the place that is kept for a monitor is taken.
+    is_reserve_taken: bool,
+    /// Whether a picture for those who watch is on its way.
+    picture_under_way: Arc<AtomicBool>,
     /// Threads that wait for the reactor to be left to them.
     followers: Arc<AtomicUsize>,
     /// What this thread does itself, once it has left the reactor to a follower.
@@ -120,6 +125,8 @@ impl Reactor {
             phase: Phase::Serving,
             last_session: FIRST_SESSION - 1,
             out_of_descriptors: false,
+            is_reserve_taken: false,
+            picture_under_way: Arc::default(),
             followers: Arc::default(),
             own_job: None,
         };
@@ -298,6 +305,8 @@ impl Reactor {
         if let Some(state) = session.state.take() {
             self.core.dispose(id, state);
         }
+        self.core.shared.people.went(id);
+        self.core.is_reserve_taken &= !session.is_reserved;
         tracing::debug!(sid = id, "session ended");
         drop(session);
         // There may be a descriptor for somebody who could not be let in before.

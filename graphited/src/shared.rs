@@ -15,8 +15,10 @@ use crate::errors;
 use crate::events::Events;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::people::People;
 use crate::resting::Room;
 use crate::rows::Limits;
+use crate::slow::SlowStatements;
 use crate::tokens::TokensUnderWay;
 use crate::workers::Pool;
 
@@ -37,6 +39,8 @@ pub(crate) struct Counters {
     pub aborts: AtomicU64,
     /// Transactions ever begun; the last one's number.
     pub transactions: AtomicU64,
+    /// Statements and idle transactions that took too long.
+    pub timeouts: AtomicU64,
 }
 
 /// What the reactor and the workers share.
@@ -72,6 +76,10 @@ pub(crate) struct Shared {
     pub maintenance: Pool,
     /// For status.
     pub counters: Counters,
+    /// Who is behind a session.
+    pub people: People,
+    /// The last statements that took long.
+    pub slow: SlowStatements,
 }
 
 impl Shared {
@@ -83,6 +91,8 @@ impl Shared {
         };
         let writers = to_usize(config.write_transactions_max);
         Shared {
+            slow: SlowStatements::new(config.slow_statement_ms),
+            people: People::default(),
             cursor_room: Room::new(config.statement_bytes_max),
             config,
             database,

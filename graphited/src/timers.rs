@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Stall,
     /// Cursors that rest are looked through.
     Cursors,
+    /// The session is due to be sent a picture.
+    Watch,
     /// Of the daemon: nobody has been there for a while.
     IdleExit,
     /// Of the daemon: accept again after the system had no room.
@@ -61,8 +63,8 @@ impl Timers {
 
     /// Takes away all deadlines of a session.
     pub(crate) fn clear_all(&mut self, session: u64) {
-        use Kind::{Admission, Cursors, Hello, Idle, IdleTransaction, Stall, Statement};
-        for kind in [Hello, Statement, Admission, IdleTransaction, Idle, Stall, Cursors] {
+        use Kind::{Admission, Cursors, Hello, Idle, IdleTransaction, Stall, Statement, Watch};
+        for kind in [Hello, Statement, Admission, IdleTransaction, Idle, Stall, Cursors, Watch] {
             self.clear(session, kind);
         }
     }

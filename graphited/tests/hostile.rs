@@ -68,7 +68,10 @@ fn hello_comes_first_and_once() {
     assert_eq!((reply.protocol, reply.pid), (1, daemon.child.id()));
     assert_eq!(reply.database, daemon.db.canonicalize().unwrap().display().to_string());
     assert!(reply.server.starts_with("graphited/"));
-    assert_eq!(code(client.call(&Hello { protocol: 1, client: "again".into(), monitor: None })), ErrorCode::HelloExpected);
+    assert_eq!(
+        code(client.call(&Hello { protocol: 1, client: "again".into(), monitor: None })),
+        ErrorCode::HelloExpected
+    );
     client.call(&Ping {}).unwrap();
     daemon.stop();
 }

@@ -309,7 +309,9 @@ fn a_wait_for_a_lock_can_be_ended() {
             }
             let session = waiter.session;
             match how {
-                "cancel" => assert!(observer.call(&Cancel { session, ..Default::default() }).unwrap().cancelled),
+                "cancel" => {
+                    assert!(observer.call(&Cancel { session, ..Default::default() }).unwrap().cancelled)
+                }
                 "kill" => assert!(observer.call(&Kill { session, transaction }).unwrap().killed),
                 "timeout" => {}
                 _ => {

@@ -319,8 +319,11 @@ fn a_client_that_sends_no_more_gets_the_answers_that_overtake_and_then_the_end()
     let daemon = start(|_| {});
     for _ in 0..20 {
         let mut client = daemon.client();
-        let frames =
-            [client.frame(&Status {}), client.frame(&Cancel { session: 0, ..Default::default() }), client.frame(&Sessions {})];
+        let frames = [
+            client.frame(&Status {}),
+            client.frame(&Cancel { session: 0, ..Default::default() }),
+            client.frame(&Sessions {}),
+        ];
         let (mut sent, frames): (Vec<u32>, Vec<Vec<u8>>) = frames.into_iter().unzip();
         client.stream.write_all(&frames.concat()).unwrap();
         client.stream.shutdown(Shutdown::Write).unwrap();

@@ -428,12 +428,17 @@ fn a_statement_that_runs_too_long_is_stopped() {
         });
         session
     };
-    assert!(other.call(&graphite_protocol::messages::Cancel { session, ..Default::default() }).unwrap().cancelled);
+    assert!(
+        other.call(&graphite_protocol::messages::Cancel { session, ..Default::default() }).unwrap().cancelled
+    );
     assert_eq!(code(client.answer::<Run>(msgid)), ErrorCode::Cancelled);
     other.create(1).unwrap();
     client.rollback();
     assert!(
-        !other.call(&graphite_protocol::messages::Cancel { session, ..Default::default() }).unwrap().cancelled,
+        !other
+            .call(&graphite_protocol::messages::Cancel { session, ..Default::default() })
+            .unwrap()
+            .cancelled,
         "it runs nothing"
     );
     assert_eq!(

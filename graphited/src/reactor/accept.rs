@@ -2,6 +2,7 @@
 //!
 //! 1. Who may not stay is let in to be told: its first request gets the error. Past an allowance for those, a
 //!    connection is closed at once.
+//! 3. One beyond the limit may stay: a monitor that says so in its hello. Else nobody could look why the daemon is full.
 //! 2. A system without descriptors is asked again after a while, and when a session has ended; it is logged once.
 
 use std::io;
@@ -70,7 +71,7 @@ impl Reactor {
             Some(WireError::new(ErrorCode::NotAuthorised, message))
         } else if self.core.phase != Phase::Serving {
             Some(crate::interrupt::Reason::ShuttingDown.error())
-        } else if self.sessions.len() >= sessions_max {
+        } else if self.sessions.len() - usize::from(self.core.is_reserve_taken) >= sessions_max {
             let message =
                 format!("{sessions_max} sessions are connected, and no more may be; try again later");
             Some(WireError::new(ErrorCode::TooManySessions, message))

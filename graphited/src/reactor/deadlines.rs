@@ -3,6 +3,7 @@
 //! Deadlines of sessions that are busy most of the time are not moved at every request: when one comes, it is looked
 //! up when the session was last active, and the deadline set anew if that was not long enough ago.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use graphite_protocol::{ErrorCode, WireError};
@@ -129,13 +130,16 @@ impl Core {
         let message = format!(
             "the transaction was idle for {timeout_ms} ms, and was rolled back; end it with rollback"
         );
+        self.shared.counters.timeouts.fetch_add(1, Ordering::Relaxed);
         self.fail(session, WireError::new(ErrorCode::Timeout, message));
     }
 
     fn session_idle(&mut self, session: &mut Session, now: Instant) {
         let timeout_ms = self.shared.config.idle_timeout_ms;
         let idle_until = after(session.last_active, timeout_ms);
-        let idle_until = if session.is_quiet() { idle_until } else { after(now, timeout_ms) };
+        // Who watches has no reason to say anything.
+        let is_idle = session.is_quiet() && session.watch.is_none();
+        let idle_until = if is_idle { idle_until } else { after(now, timeout_ms) };
         if idle_until > now {
             return self.timers.set(session.id(), Kind::Idle, idle_until);
         }
@@ -172,6 +176,7 @@ impl Reactor {
             return;
         }
         let now = Instant::now();
+        let mut watchers = Vec::new();
         while let Some((id, kind)) = self.core.timers.pop(now) {
             if id == DAEMON {
                 self.daemon_deadline(kind);
@@ -185,7 +190,9 @@ impl Reactor {
                     self.client_gone(id);
                 }
                 Kind::Statement => {
-                    core.stop_statement(session, Reason::Timeout);
+                    if core.stop_statement(session, Reason::Timeout) {
+                        core.shared.counters.timeouts.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 Kind::Admission => core.was_not_admitted(session),
                 Kind::IdleTransaction => core.transaction_idle(session, now),
@@ -207,8 +214,12 @@ impl Reactor {
                         core.client_stalls(session);
                     }
                 }
+                Kind::Watch => watchers.push(id),
                 Kind::IdleExit | Kind::Accept | Kind::Shutdown => {}
             }
+        }
+        if !watchers.is_empty() {
+            self.show(&watchers, now);
         }
     }
 

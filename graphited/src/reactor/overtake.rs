@@ -7,19 +7,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use graphite_protocol::message::{Body, write_error, write_response};
 use graphite_protocol::messages::{
-    Call, Cancel, CancelReply, Check, CheckReply, Checkpoint, CheckpointReply, Durability as WireDurability,
-    Empty, Kill, KillReply, Locks, Ping, Problem, Request, Sessions, SessionsReply, Status, StatusReply,
+    Call, Cancel, CancelReply, Check, CheckReply, Checkpoint, CheckpointReply, Empty, Kill, KillReply, Locks,
+    Ping, Problem, Request, Sessions, SessionsReply, Status, TakePicture, Watch,
 };
 use graphite_protocol::{ErrorCode, Wire, WireError};
-use nix::unistd::{Uid, User};
 
 use super::session::Session;
 use super::{Core, Reactor};
-use crate::config::Durability;
 use crate::connection::Connection;
 use crate::errors;
 use crate::events::Event;
@@ -27,6 +25,7 @@ use crate::interrupt::Reason;
 use crate::lock_words::LockWords;
 use crate::monitor;
 use crate::shared::Shared;
+use crate::status;
 use crate::workers::Pool;
 
 /// Requests that overtake and that a session may have under way at a time.
@@ -49,6 +48,7 @@ enum Asked {
     Sessions,
     Locks,
     Status,
+    Picture,
 }
 
 impl Core {
@@ -67,6 +67,8 @@ impl Core {
             Status::METHOD,
             Sessions::METHOD,
             Locks::METHOD,
+            TakePicture::METHOD,
+            Watch::METHOD,
             Checkpoint::METHOD,
             Check::METHOD,
         ];
@@ -83,6 +85,13 @@ impl Core {
         let asked = match call {
             Call::Ping(_) => {
                 self.reply_now(session, msgid, &Empty {});
+                return true;
+            }
+            Call::Watch(watch) => {
+                match self.watch_daemon(session, watch) {
+                    Ok(()) => self.reply_now(session, msgid, &Empty {}),
+                    Err(error) => self.refuse_now(session, msgid, &error),
+                }
                 return true;
             }
             _ if session.connection.overtaking() >= OVERTAKING_MAX => {
@@ -106,6 +115,7 @@ impl Core {
             Call::Kill(kill) => Asked::Kill(kill),
             Call::Sessions(_) => Asked::Sessions,
             Call::Locks(_) => Asked::Locks,
+            Call::TakePicture(_) => Asked::Picture,
             _ => Asked::Status,
         };
         session.connection.overtaken();
@@ -115,7 +125,7 @@ impl Core {
 
     /// Answers on a thread of its own, or with `busy` if the system has none to give. The reactor sends the answer, for
     /// it may be the last that a session waits for.
-    fn on_its_own<T: Wire>(
+    pub(super) fn on_its_own<T: Wire>(
         &self,
         pool: &Pool,
         connection: &Arc<Connection>,
@@ -145,6 +155,7 @@ impl Reactor {
                 Asked::Sessions => self.list(session, msgid),
                 Asked::Locks => self.locks(session, msgid),
                 Asked::Status => self.status(session, msgid),
+                Asked::Picture => self.picture(session, msgid),
             }
         }
     }
@@ -164,7 +175,10 @@ impl Reactor {
             Err(error) => Err(error),
             Ok(target) => {
                 let Some(session) = self.sessions.get_mut(&target) else { return };
-                Ok(CancelReply { cancelled: self.core.stop_statement(session, Reason::Cancelled) })
+                is_as_seen(session, cancel).map(|()| {
+                    let cancelled = self.core.stop_statement(session, Reason::Cancelled);
+                    CancelReply { cancelled }
+                })
             }
         };
         self.answer(asker, msgid, reply);
@@ -173,8 +187,9 @@ impl Reactor {
     fn kill(&mut self, asker: u64, msgid: u32, kill: Kill) {
         let reply = self.other(asker, kill.session).and_then(|target| {
             let Some(session) = self.sessions.get_mut(&target) else { return Err(no_session(target)) };
-            if session.transaction.map(|info| info.id) != kill.transaction {
-                return Err(other_transaction(session, kill.transaction));
+            let seen = kill.transaction.filter(|transaction| *transaction != 0);
+            if session.transaction.map(|info| info.id) != seen {
+                return Err(other_transaction(session, seen));
             }
             tracing::warn!(sid = target, by = asker, "session killed");
             self.core.stop_statement(session, Reason::Killed);
@@ -188,14 +203,14 @@ impl Reactor {
         self.answer(asker, msgid, reply);
     }
 
-    /// The session that is meant, if the asking one may touch it: it is its own user's, or it is asked by the
-    /// daemon's.
+    /// The session that is meant, if the asking one may touch it: it is its own user's, or it is asked by one who looks
+    /// after the daemon.
     fn other(&self, asker: u64, target: u64) -> Result<u64, WireError> {
-        let asked_by = self.sessions.get(&asker).map(|session| session.peer.uid);
+        let asked_by = self.sessions.get(&asker).map(|session| session.peer);
         let Some(session) = self.sessions.get(&target).filter(|session| !session.gone) else {
             return Err(no_session(target));
         };
-        if asked_by.is_some_and(|uid| uid == session.peer.uid || uid == Uid::effective().as_raw()) {
+        if asked_by.is_some_and(|asker| asker.uid == session.peer.uid || asker.is_admin()) {
             return Ok(target);
         }
         let message = format!("session {target} belongs to user {}", session.peer.uid);
@@ -206,18 +221,13 @@ impl Reactor {
         let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
             return;
         };
-        let now = Instant::now();
-        let (mut writers, _) = self.core.shared.admission.look();
-        writers.sort_unstable();
-        let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
-        let mut sessions: Vec<_> = known.map(|session| session.row(now, &writers)).collect();
-        sessions.sort_unstable_by_key(|row| row.session);
+        let (mut sessions, writers) = self.rows(Instant::now());
+        for row in sessions.iter_mut().filter(|row| row.awaits_admission) {
+            row.blocked_by.clone_from(&writers);
+        }
         // Names of users may come over the network, and those of locks from the disk.
         self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
-            monitor::add_locks(&mut sessions, &shared.db.locks().picture(), &mut LockWords::new(&shared.db));
-            for row in &mut sessions {
-                row.user = User::from_uid(Uid::from_raw(row.uid)).ok().flatten().map(|user| user.name);
-            }
+            monitor::complete(&mut sessions, &shared.db.locks().picture(), shared);
             Ok(SessionsReply { sessions })
         });
     }
@@ -226,11 +236,10 @@ impl Reactor {
         let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
             return;
         };
-        let of = |session: &Session| Some((session.id(), session.transaction?.id));
-        let transactions = self.sessions.values().filter_map(|session| of(session)).collect();
+        let transactions = self.transactions();
         self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
             let picture = shared.db.locks().picture();
-            Ok(monitor::locks_reply(&picture, &transactions, &mut LockWords::new(&shared.db)))
+            Ok(monitor::locks_reply(&picture, &transactions, &mut LockWords::new(&shared.db), &shared.people))
         });
     }
 
@@ -238,11 +247,9 @@ impl Reactor {
         let Some(connection) = self.sessions.get(&asker).map(|session| session.connection.clone()) else {
             return;
         };
-        let known = self.sessions.values().filter(|session| !session.gone);
-        let sessions = known.clone().count() as u64;
-        let transactions = known.filter(|session| session.transaction.is_some()).count() as u64;
+        let (sessions, transactions) = self.counts();
         self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
-            status(shared, sessions, transactions)
+            status::status(shared, shared.db.store().status(), sessions, transactions)
         });
     }
 }
@@ -266,6 +273,21 @@ fn other_transaction(session: &Session, seen: Option<u64>) -> WireError {
     WireError::new(ErrorCode::TransactionNotFound, message)
 }
 
+/// Whether the session does what the caller saw it do.
+fn is_as_seen(session: &Session, cancel: Cancel) -> Result<(), WireError> {
+    let seen = cancel.transaction.map(|transaction| Some(transaction).filter(|number| *number != 0));
+    if let Some(seen) = seen.filter(|seen| *seen != session.transaction.map(|info| info.id)) {
+        return Err(other_transaction(session, seen));
+    }
+    if let Some(seen) = cancel.statement.filter(|seen| *seen != session.statement_number) {
+        let (id, now) = (session.id(), session.statement_number);
+        let message =
+            format!("session {id} is at its statement {now} by now, and not at {seen}; nothing was done");
+        return Err(WireError::new(ErrorCode::StatementNotFound, message));
+    }
+    Ok(())
+}
+
 fn answer_overtaking(
     shared: &Shared,
     connection: Arc<Connection>,
@@ -280,55 +302,6 @@ fn answer_overtaking(
     connection.outbox.add(&frame);
     connection.overtaken_is_answered();
     shared.events.post(Event::Send { connection });
-}
-
-fn status(shared: &Shared, sessions: u64, transactions: u64) -> Result<StatusReply, WireError> {
-    let graph = shared.db.status().map_err(|error| errors::of_graph(&error))?;
-    let store = shared.db.store().status();
-    let ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let durable = shared.config.durability == Durability::On;
-    Ok(StatusReply {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        uptime_ms: ms(shared.started),
-        database: shared.database.display().to_string(),
-        format_version: graphite_store::FORMAT_VERSION,
-        durability: if durable { WireDurability::On } else { WireDurability::Off },
-        read_only: store.poisoned.is_some(),
-        poisoned: store.poisoned,
-        nodes: graph.nodes,
-        edges: graph.edges,
-        sessions,
-        sessions_max: shared.config.sessions_max,
-        transactions,
-        file_bytes: store.file_bytes,
-        wal_bytes: store.wal_bytes,
-        wal_used_bytes: store.applied.0.saturating_sub(store.redo.0),
-        pages: u64::from(store.pages),
-        pages_free: u64::from(store.pages_free),
-        cache_bytes: store.cache_bytes as u64,
-        cache_bytes_max: store.cache_bytes_max as u64,
-        cache_misses: store.page_reads,
-        dirty_pages: store.pages_dirty as u64,
-        visible_lsn: store.visible.0,
-        applied_lsn: store.applied.0,
-        durable_lsn: store.visible.0,
-        horizon_lsn: store.oldest_reader.map_or(store.visible.0, |oldest| oldest.0.min(store.visible.0)),
-        checkpoint_lsn: store.redo.0,
-        checkpoint_at_ms: store.last_checkpoint.map(|(ago, _)| ms_since_1970(ago)),
-        checkpoints: store.checkpoints,
-        commits: store.commits,
-        aborts: shared.counters.aborts.load(Ordering::Relaxed),
-        deadlocks: shared.db.locks().counters().deadlocks,
-        syncs: store.log_syncs,
-        statements: shared.counters.statements.load(Ordering::Relaxed),
-    })
-}
-
-/// The system's time so long ago.
-fn ms_since_1970(ago: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn checkpoint(shared: &Shared) -> Result<CheckpointReply, WireError> {
@@ -352,6 +325,7 @@ fn check(shared: &Shared, stop: &AtomicBool) -> Result<CheckReply, WireError> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::time::Duration;
 
     use graphite_protocol::message::{Message, write_request};
     use graphite_protocol::messages::Hello;

@@ -13,12 +13,14 @@ use super::Core;
 use super::leave::Phase;
 use super::session::{Doing, Postponed, Session};
 use super::transactions::Readable;
+use super::watch::only_watching;
 use crate::errors::{self, unsupported};
 use crate::events::Event;
 use crate::import::ImportWork;
 use crate::interrupt::Reason;
 use crate::job::{Job, Work, failed_before, no_cursor};
 use crate::lookup;
+use crate::people::Person;
 use crate::plans::{DecodedRun, PlanCache, Prepared};
 use crate::rows::{Failure, Rows};
 use crate::state::{HeldSnapshot, Open, Source};
@@ -58,7 +60,9 @@ impl Core {
                 };
             }
         };
-        if let Some(refusal) = session.refusal.clone() {
+        if let Some(refusal) = session.refusal.clone()
+            && !self.takes_reserve(session, method, params)
+        {
             return self.close_with(session, msgid, &refusal);
         }
         if session.client.is_none() || (method == Hello::METHOD && session.is_free()) {
@@ -66,6 +70,9 @@ impl Core {
         }
         if self.overtakes(session, msgid, method, params) {
             return;
+        }
+        if session.is_reserved {
+            return self.refuse_now(session, msgid, &only_watching(method));
         }
         if !session.is_free() {
             return session.keep_waiting(frame);
@@ -113,6 +120,7 @@ impl Core {
         let mut client = hello.client;
         client.truncate(client.floor_char_boundary(CLIENT_BYTES_MAX));
         tracing::debug!(sid = session.id(), client = ?client, "hello");
+        self.shared.people.came(session.id(), Person { peer: session.peer, client: client.clone() });
         session.client = Some(client);
         self.timers.clear(session.id(), Kind::Hello);
         self.watch_idle(session);
@@ -330,9 +338,13 @@ impl Core {
             return self.reply_error(session, msgid, &state_is_away());
         };
         let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
+        let now = Instant::now();
+        let mut work = work;
+        if let Work::Read(run) | Work::Write(run) = &mut work {
+            run.since = Some(now);
+        }
         let job = Box::new(Job { connection, interrupt, state, msgid, work, seen: Lsn(0) });
         let id = session.id();
-        let now = Instant::now();
         let doing = Doing::Working {
             interruptible: job.is_interruptible(),
             commits: matches!(job.work, Work::Commit(_)),

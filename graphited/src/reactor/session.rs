@@ -189,7 +189,7 @@ impl Session {
         }
     }
 
-    /// The session as `sessions` shows it, but for its locks; `writers` are admitted.
+    /// The session as `sessions` shows it, but for what others know; `writers` are admitted.
     pub(super) fn row(&self, now: Instant, writers: &[u64]) -> Row {
         let ms = |since: Instant| {
             u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
@@ -217,7 +217,7 @@ impl Session {
             statement_ms: statement.map(|(_, since)| ms(*since)),
             waits_for: waits.then(|| ADMISSION.to_owned()),
             wait_ms: statement.filter(|_| waits).map(|(_, since)| ms(*since)),
-            blocked_by: if waits { writers.to_vec() } else { Vec::new() },
+            blocked_by: Vec::new(),
             locks: 0,
             requests: self.requests(),
             outbox_bytes: self.connection.outbox.waiting_bytes() as u64,

@@ -205,8 +205,13 @@ mod tests {
         let (mut reactor, mut client) = with_client(dir.path(), |_| {});
         let token = Token::new("lost").unwrap();
         let mut sent = Vec::new();
-        write_request(&mut sent, 1, &Hello { protocol: 1, client: "test/1".into(), monitor: None }, FRAME_BYTES_MAX)
-            .unwrap();
+        write_request(
+            &mut sent,
+            1,
+            &Hello { protocol: 1, client: "test/1".into(), monitor: None },
+            FRAME_BYTES_MAX,
+        )
+        .unwrap();
         write_request(&mut sent, 2, &Begin { mode: Mode::Write }, FRAME_BYTES_MAX).unwrap();
         client.write_all(&sent).unwrap();
         reactor.look_at_ready();

@@ -12,7 +12,12 @@
 //!
 //! Pages may be written at other times as well, to make room in the cache: the same argument holds.
 
+mod progress;
+
 use std::time::Duration;
+
+pub(crate) use progress::Progress;
+pub use progress::{CheckpointPhase, CheckpointProgress};
 
 use crate::cache::PageVersion;
 use crate::page::{Lsn, PAGE_BYTES, PageNo};
@@ -68,15 +73,21 @@ impl Inner {
     fn checkpoint_with(&self, mut superblock: MutexGuard<'_, Superblock>, pace: Pace) -> Result<()> {
         self.check_poison()?;
         let started = self.clock.now();
+        let under_way = self.checkpoint_progress.begin(started);
         let point = self.set_redo_point()?;
         self.flush_log()?;
+        self.checkpoint_progress.set_total(self.cache.dirty_pages());
+        self.checkpoint_progress.enter(CheckpointPhase::Writing);
         self.write_back(pace)?;
+        self.checkpoint_progress.enter(CheckpointPhase::Syncing);
         self.sync_file()?;
         self.write_superblock(&mut superblock, point)?;
         self.log.segments.recycle_below(point.end, SPARES_MAX).map_err(|e| self.set_poison(&e))?;
         self.counters.checkpoints.fetch_add(1, Ordering::Relaxed);
         let ended = self.clock.now();
         *self.last_checkpoint.lock() = Some((ended, ended.saturating_sub(started)));
+        // Before somebody else begins one.
+        drop(under_way);
         drop(superblock);
         self.cache.evict();
         Ok(())
@@ -171,6 +182,7 @@ impl Inner {
             bytes.extend_from_slice(version.page.clone().seal());
         }
         self.write_pages(start, &bytes)?;
+        self.checkpoint_progress.add_done(run.len());
         run.drain(..).for_each(|version| self.cache.written(&version));
         Ok(())
     }

@@ -17,6 +17,7 @@ mod checkpoint;
 pub mod clock;
 pub mod disk;
 mod error;
+mod histogram;
 pub mod locks;
 mod open;
 mod page;
@@ -35,7 +36,9 @@ mod turn;
 mod wal;
 
 pub use cache::PageRef;
+pub use checkpoint::{CheckpointPhase, CheckpointProgress};
 pub use error::{Error, Result};
+pub use histogram::LatencyCounts;
 pub use open::wal_dir;
 pub use page::{
     CorruptPage, DatabaseId, Lsn, PAGE_BODY_BYTES, PAGE_BYTES, PAGE_HEADER_BYTES, Page, PageKind, PageNo,

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::allocator::{Allocator, STATE_PAGE_COUNT, bit_of};
 use crate::cache::Cache;
+use crate::checkpoint::Progress;
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::page::{DatabaseId, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
@@ -143,9 +144,9 @@ fn build(
     Arc::new(Inner {
         path: path.into(),
         database: superblock.database,
+        log: Log::new(segments, superblock.epoch + 1, at).timed_by(clock.clone()),
         clock,
         file,
-        log: Log::new(segments, superblock.epoch + 1, at),
         cache,
         readers: Readers::new(at.end),
         poison: OnceLock::new(),
@@ -158,6 +159,8 @@ fn build(
         visible_changed: Condvar::new(),
         threads: Threads::default(),
         last_checkpoint: Mutex::default(),
+        checkpoint_progress: Progress::default(),
+        pages_seen: Mutex::default(),
         closed: AtomicBool::new(false),
         options,
     })

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use crate::allocator::Allocator;
 use crate::cache::{Cache, PageRef};
+use crate::checkpoint::{CheckpointPhase, CheckpointProgress, Progress};
 use crate::clock::Clock;
 use crate::disk::DiskFile;
+use crate::histogram::LatencyCounts;
 use crate::page::{CorruptPage, DatabaseId, Lsn, PAGE_BYTES, PageNo, RawPage};
 use crate::readers::{Present, Readers};
 use crate::snapshot::Snapshot;
@@ -89,6 +91,10 @@ pub(crate) struct Inner {
     pub(crate) threads: Threads,
     /// When the last checkpoint ended, and how long it took.
     pub(crate) last_checkpoint: Mutex<Option<(Duration, Duration)>>,
+    /// How far the one under way is. Synchronises itself.
+    pub(crate) checkpoint_progress: Progress,
+    /// Pages, and free ones, when a monitor asked last.
+    pub(crate) pages_seen: Mutex<(u32, u32)>,
     /// The redo point that the superblock names.
     pub(crate) redo: AtomicU64,
     pub(crate) closed: AtomicBool,
@@ -134,6 +140,8 @@ pub struct StoreStatus {
     pub wal_bytes: u64,
     /// Bytes that the log may take.
     pub wal_bytes_max: u64,
+    /// Bytes that old versions may take.
+    pub old_version_bytes_max: u64,
     /// Pages that were ever used, free ones among them.
     pub pages: u32,
     /// Pages that are free.
@@ -162,6 +170,10 @@ pub struct StoreStatus {
     pub commits: u64,
     /// Syncs of the log since opening.
     pub log_syncs: u64,
+    /// Syncs of the database file since opening.
+    pub file_syncs: u64,
+    /// How long the log's syncs took, the writes with them.
+    pub log_sync_times: LatencyCounts,
     /// Bytes appended to the log since opening.
     pub log_bytes: u64,
     /// Pages read from the file since opening.
@@ -172,6 +184,10 @@ pub struct StoreStatus {
     pub checkpoints: u64,
     /// How long ago the last one ended, and how long it took.
     pub last_checkpoint: Option<(Duration, Duration)>,
+    /// How far the checkpoint is that is under way.
+    pub checkpoint: CheckpointProgress,
+    /// How long ago that began.
+    pub checkpoint_running: Option<Duration>,
     /// Whether commits are synced.
     pub durable: bool,
     /// The first failure, if the database is read-only because of one.
@@ -263,13 +279,30 @@ impl Store {
 
     /// One picture of everything countable.
     pub fn status(&self) -> StoreStatus {
+        let applier = self.inner.applier.lock();
+        let pages = (applier.allocator.page_count(), applier.allocator.free_count());
+        drop(applier);
+        self.status_with(pages)
+    }
+
+    /// As [`Store::status`], without waiting for a turn that is under way: numbers of pages may then be those of the last
+    /// call.
+    pub fn status_at_once(&self) -> StoreStatus {
+        let mut pages = self.inner.pages_seen.lock();
+        let applier =
+            if *pages == (0, 0) { Some(self.inner.applier.lock()) } else { self.inner.applier.try_lock() };
+        if let Some(applier) = applier {
+            *pages = (applier.allocator.page_count(), applier.allocator.free_count());
+        }
+        self.status_with(*pages)
+    }
+
+    fn status_with(&self, (pages, pages_free): (u32, u32)) -> StoreStatus {
         let inner = &*self.inner;
         let (readers, oldest_reader) = inner.readers.summary();
-        let (pages, pages_free) = {
-            let applier = inner.applier.lock();
-            (applier.allocator.page_count(), applier.allocator.free_count())
-        };
         let last_checkpoint = *inner.last_checkpoint.lock();
+        let checkpoint = inner.checkpoint_progress.look();
+        let is_running = checkpoint.phase != CheckpointPhase::Idle;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StoreStatus {
             path: inner.path.clone(),
@@ -283,6 +316,7 @@ impl Store {
             pages_resident: inner.cache.resident_pages(),
             cache_bytes: inner.cache.resident_bytes(),
             cache_bytes_max: inner.cache.bytes_max(),
+            old_version_bytes_max: inner.options.old_versions_bytes_max as u64,
             old_version_bytes: inner.cache.old_versions() * PAGE_BYTES as u64,
             readers,
             oldest_reader,
@@ -291,12 +325,16 @@ impl Store {
             redo: Lsn(count(&inner.redo)),
             commits: count(&inner.counters.commits),
             log_syncs: count(&inner.log.flushes),
+            file_syncs: count(&inner.counters.file_syncs),
+            log_sync_times: inner.log.sync_times.counts(),
             log_bytes: count(&inner.counters.log_bytes),
             page_reads: count(&inner.counters.page_reads),
             page_writes: count(&inner.counters.page_writes),
             checkpoints: count(&inner.counters.checkpoints),
             last_checkpoint: last_checkpoint
                 .map(|(ended, took)| (inner.clock.now().saturating_sub(ended), took)),
+            checkpoint,
+            checkpoint_running: is_running.then(|| inner.clock.now().saturating_sub(checkpoint.started)),
             durable: inner.options.durable,
             poisoned: inner.poison.get().map(ToString::to_string),
         }

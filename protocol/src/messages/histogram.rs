@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(found.per_mille_us(0), Some(16));
         assert_eq!(Histogram::default().per_mille_us(990), None);
         let absurd = histogram(&[], 0);
-        let absurd = Histogram { buckets: vec![HistogramBucket { below_us: 1, count: u64::MAX }; 2], ..absurd };
+        let absurd =
+            Histogram { buckets: vec![HistogramBucket { below_us: 1, count: u64::MAX }; 2], ..absurd };
         assert_eq!(absurd.per_mille_us(1000), Some(0));
     }
 

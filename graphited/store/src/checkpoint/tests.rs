@@ -88,3 +88,38 @@ fn a_close_that_found_no_room_may_be_tried_again() {
     store.close().unwrap();
     assert!(store.inner.checkpointing.lock().clean_end.is_some());
 }
+
+/// With its steps called one by one, and then as a whole.
+#[test]
+fn a_checkpoint_s_progress_moves_and_ends() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    let pages: Vec<PageNo> =
+        (0..3 * RUN_PAGES_MAX).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
+    let lsn = turn.commit().unwrap();
+    store.wait_visible(lsn).unwrap();
+    assert_eq!(store.status().checkpoint.phase, CheckpointPhase::Idle);
+    let progress = &store.inner.checkpoint_progress;
+    let under_way = progress.begin(Duration::ZERO);
+    progress.set_total(store.inner.cache.dirty_pages());
+    progress.enter(CheckpointPhase::Writing);
+    let status = store.status_at_once();
+    assert_eq!((status.checkpoint.phase, status.checkpoint.pages_done), (CheckpointPhase::Writing, 0));
+    assert!(status.checkpoint.pages_total >= pages.len() as u64);
+    assert!(status.checkpoint_running.is_some());
+    store.inner.write_back(Pace::Fast).unwrap();
+    let done = store.status_at_once().checkpoint;
+    assert!(done.pages_done >= pages.len() as u64 && done.pages_done <= done.pages_total, "{done:?}");
+    drop(under_way);
+    assert_eq!(store.status().checkpoint.phase, CheckpointPhase::Idle);
+    // A whole one, and one that fails.
+    change(&store, pages[0], 1);
+    store.checkpoint().unwrap();
+    let after = store.status();
+    assert_eq!((after.checkpoint.phase, after.checkpoint_running), (CheckpointPhase::Idle, None));
+    assert!(after.checkpoint.pages_done >= 1 && after.checkpoint.pages_done < pages.len() as u64);
+    disk.inject(Fault::on(OpKind::Sync));
+    assert!(store.checkpoint().is_err());
+    assert_eq!(store.status().checkpoint.phase, CheckpointPhase::Idle);
+}

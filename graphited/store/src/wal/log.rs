@@ -11,8 +11,10 @@
 use super::group::{GroupBuilder, GroupKind};
 use super::segments::Segments;
 use crate::cache::Reservation;
+use crate::clock::Clock;
+use crate::histogram::Latencies;
 use crate::page::Lsn;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{Error, Result};
 
 /// Room that an empty buffer keeps: one huge group should not pin its memory for ever.
@@ -23,10 +25,14 @@ pub(crate) struct Log {
     // Constant after construction.
     pub(crate) segments: Segments,
     pub(crate) epoch: u64,
+    /// What syncs are timed by, if they are.
+    clock: Option<Arc<dyn Clock>>,
     // Synchronises itself: raised only by the flusher.
     durable: AtomicU64,
     /// Number of syncs that made groups durable.
     pub(crate) flushes: AtomicU64,
+    /// How long each write with its sync took.
+    pub(crate) sync_times: Latencies,
     // Held for moments: an append or the taking of the buffer.
     tail: Mutex<Tail>,
     // Held during a write and its sync.
@@ -79,11 +85,19 @@ impl Log {
         Log {
             segments,
             epoch,
+            clock: None,
+            sync_times: Latencies::default(),
             durable: AtomicU64::new(at.end.0),
             flushes: AtomicU64::new(0),
             tail: Mutex::new(tail),
             flusher: Mutex::default(),
         }
+    }
+
+    /// The same log, whose syncs are timed.
+    pub(crate) fn timed_by(mut self, clock: Arc<dyn Clock>) -> Log {
+        self.clock = Some(clock);
+        self
     }
 
     /// Everything below is on disk and synced.
@@ -161,11 +175,15 @@ impl Log {
             (start, tail.end, std::mem::take(&mut tail.reserved))
         };
         if start < end {
+            let began = self.clock.as_ref().map(|clock| clock.now());
             if let Err(error) = self.segments.write_synced(start, &flusher.spare) {
                 flusher.failed = Some(error.clone());
                 return Err(error);
             }
             self.flushes.fetch_add(1, Ordering::Relaxed);
+            if let (Some(clock), Some(began)) = (&self.clock, began) {
+                self.sync_times.add(clock.now().saturating_sub(began));
+            }
             self.durable.store(end.0, Ordering::Release);
         }
         flusher.spare.clear();
@@ -183,8 +201,6 @@ mod tests {
     use crate::cache::Cache;
     use crate::disk::{Disk, Fault, OpKind, SimDisk};
     use crate::page::DatabaseId;
-    use crate::sync::Arc;
-
     /// Who waited for the flusher while its flush failed comes next, perhaps before anybody has poisoned the database.
     #[test]
     fn after_a_failed_flush_nothing_is_written_behind_the_hole() {
