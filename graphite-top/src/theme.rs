@@ -47,7 +47,11 @@ pub struct Theme {
 
 impl Theme {
     /// As the options and the environment say.
-    pub fn chosen(background: Background, ascii: bool, environment: impl Fn(&str) -> Option<String>) -> Theme {
+    pub fn chosen(
+        background: Background,
+        ascii: bool,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Theme {
         let no_color = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
         let light = match background {
             Background::Light => true,
@@ -164,7 +168,8 @@ mod tests {
 
     #[test]
     fn no_color_means_none_and_the_modifiers_stay() {
-        let theme = Theme::chosen(Background::Auto, false, |name| (name == "NO_COLOR").then(|| "1".to_owned()));
+        let theme =
+            Theme::chosen(Background::Auto, false, |name| (name == "NO_COLOR").then(|| "1".to_owned()));
         for role in [Role::Warn, Role::Alert, Role::Heading] {
             assert_eq!(theme.style(role).fg, None);
             assert!(theme.style(role).add_modifier.contains(Modifier::BOLD));
@@ -175,14 +180,18 @@ mod tests {
     #[test]
     fn the_background_is_what_the_terminal_says() {
         for (value, light) in [("0;15", true), ("15;0", false), ("0;default;7", true), ("x", false)] {
-            let theme = Theme::chosen(Background::Auto, false, |name| (name == "COLORFGBG").then(|| value.into()));
+            let theme =
+                Theme::chosen(Background::Auto, false, |name| (name == "COLORFGBG").then(|| value.into()));
             assert_eq!(theme.light, light, "{value}");
         }
     }
 
     #[test]
     fn bars_have_their_width_in_both_alphabets() {
-        let (plain, ascii) = (Theme { color: false, light: false, ascii: false }, Theme { color: false, light: false, ascii: true });
+        let (plain, ascii) = (
+            Theme { color: false, light: false, ascii: false },
+            Theme { color: false, light: false, ascii: true },
+        );
         assert_eq!(plain.bar(71, 8), "█████░░░");
         assert_eq!(ascii.bar(200, 4), "####");
         assert_eq!(plain.sparkline(&[9, 0, 7, 14], 3), "▁▄█");
