@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn bytes_and_counts_have_three_digits() {
         let shown = [0, 980, 1000, 1234, 222_298_112, 1 << 40, u64::MAX].map(bytes);
-        assert_eq!(shown, ["0B", "980B", "0.9K", "1.2K", "212M", "1.0T", "16384P"]);
+        assert_eq!(shown, ["0B", "980B", "0.9K", "1.2K", "212M", "1.0T", "16383P"]);
         assert_eq!([7, 999, 1000, 1840, 12_345_678].map(count), ["7", "999", "1.0k", "1.8k", "12M"]);
         assert_eq!([0.0, 9.94, 10.4, 1840.0].map(rate), ["0.0", "9.9", "10", "1.8k"]);
         assert_eq!(counted(1, "lock") + &counted(2, " node"), "1 lock2  nodes");

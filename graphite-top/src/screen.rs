@@ -123,14 +123,14 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
     let rec = if state.recorder.is_some() { "  REC" } else { "" };
     let every = span(u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX));
     let title = format!(
-        "graphite-top  {name}  up {}  every {every}  {}  {}{rec}",
-        span(status.uptime_ms),
+        "graphite-top  {name}  {}{rec}  {}  every {every}  up {}",
+        mode(state),
         clock(picture.at_ms),
-        mode(state)
+        span(status.uptime_ms)
     );
     let spark = state.theme.sparkline(&state.commits, 8);
     let spark = if width >= 80 { spark } else { String::new() };
-    let (share, words) = storage::checkpoint(scene);
+    let (share, _) = storage::checkpoint(scene);
     let checkpoint =
         share.map_or_else(|| "idle".to_owned(), |share| format!("{} {share}%", state.theme.bar(share, 8)));
     let snapshot = store.oldest_snapshot.map_or_else(|| "-".to_owned(), |oldest| span(oldest.age_ms));
@@ -141,7 +141,6 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
         .count();
     let (done, compaction) = storage::compaction(scene);
     let bar = done.map_or_else(String::new, |share| format!("{} {share}%  ", state.theme.bar(share, 18)));
-    let _ = words;
     vec![
         title,
         format!(
@@ -415,5 +414,69 @@ fn overlay(pen: &mut Pen<'_>, area: Rect) {
     }
     for (y, line) in (frame.y + 1..).zip(lines) {
         pen.line(Rect { x: 3, width: frame.width - 4, ..frame }, y, &line, Role::Selected);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+    use crate::theme::Theme;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use std::time::Duration;
+
+    /// Draws a scene and returns the text and what was done for it.
+    fn drawn(scene: Scene, view: View, (width, height): (u16, u16), ascii: bool) -> (String, Drawn) {
+        let mut state = State::new(Theme { color: false, light: false, ascii }, view, Duration::from_secs(1));
+        state.scene = Some(scene);
+        state.list();
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let mut done = Drawn::default();
+        terminal.draw(|frame| done = draw(&mut state, frame)).unwrap();
+        (terminal.backend().to_string(), done)
+    }
+
+    /// Compares with the files in `tests/fixtures`; with GRAPHITE_TOP_BLESS set they are written anew, to be looked at.
+    #[test]
+    fn every_view_at_every_size_is_as_it_was_looked_at() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        for view in View::ALL {
+            for size in [(80, 24), (120, 40), (60, 16)] {
+                let (text, _) = drawn(samples::chain(), view, size, false);
+                let path = format!("{dir}/{}-{}x{}.txt", view.title().to_lowercase(), size.0, size.1);
+                if std::env::var_os("GRAPHITE_TOP_BLESS").is_some() {
+                    std::fs::write(&path, &text).unwrap();
+                }
+                let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+                assert_eq!(text, wanted, "{path}: look at it, and bless it if it is right\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn thousands_of_sessions_and_locks_cost_no_more_rows_than_are_seen() {
+        for view in View::ALL {
+            let (_, done) = drawn(samples::large(5000, 50_000), view, (120, 40), false);
+            assert!(done.rows <= 40, "{view:?} formatted {}", done.rows);
+        }
+    }
+
+    #[test]
+    fn ascii_is_ascii_and_nothing_acts_on_the_terminal() {
+        for view in View::ALL {
+            let (text, _) = drawn(samples::chain(), view, (120, 40), true);
+            assert!(text.is_ascii(), "{text}");
+            assert!(!text.contains('\x1b'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_screen_that_is_too_small_says_so() {
+        let (text, _) = drawn(samples::chain(), View::Tree, (59, 16), false);
+        assert!(text.contains("59x16 is too small: graphite-top needs 60x16"), "{text}");
+        for size in [(1, 1), (60, 15), (250, 60)] {
+            drawn(samples::quiet(), View::Tree, size, false);
+        }
     }
 }

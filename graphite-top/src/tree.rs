@@ -170,3 +170,46 @@ impl Walk<'_> {
 pub fn rail(depth: u32) -> u64 {
     1u64.checked_shl(depth).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::session;
+    use graphite_client::messages::SessionState::{Active, Waiting};
+
+    /// The lines as depth, session and kind.
+    fn tree(edges: &[(u64, &[u64])]) -> Vec<(u32, u64, Kind)> {
+        let state = |blockers: &[u64]| if blockers.is_empty() { Active } else { Waiting };
+        let sessions: Vec<Session> =
+            edges.iter().map(|(number, by)| session(*number, "u", "c", state(by), by)).collect();
+        let place_of = (0u32..).zip(&sessions).map(|(at, row)| (row.session, at)).collect();
+        let behind = behind(&sessions, &place_of);
+        let lines = lines(&sessions, &behind, &|_| false, &|_| true, &|one, two| one.cmp(&two));
+        lines.iter().map(|line| (line.depth, sessions[line.place as usize].session, line.kind)).collect()
+    }
+
+    #[test]
+    fn whoever_waits_behind_two_stands_once_with_those_behind_it() {
+        use Kind::{Again, Session};
+        let found = tree(&[(1, &[]), (2, &[]), (3, &[1, 2]), (4, &[3])]);
+        let wanted = [(0, 1, Session), (1, 3, Session), (2, 4, Session), (0, 2, Session), (1, 3, Again)];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_circle_ends_where_it_began() {
+        use Kind::{Circle, Session};
+        let found = tree(&[(1, &[3]), (2, &[1]), (3, &[2]), (4, &[])]);
+        assert_eq!(found.len(), 4);
+        assert_eq!((found[0].2, found[3].2), (Session, Circle));
+        assert_eq!(found[0].1, found[3].1);
+    }
+
+    #[test]
+    fn a_chain_of_thousands_needs_no_recursion() {
+        let blockers: Vec<[u64; 1]> = (0..5000).map(|number: u64| [number.saturating_sub(1)]).collect();
+        let edges: Vec<(u64, &[u64])> =
+            (0..5000).map(|n| (n, if n == 0 { &[][..] } else { &blockers[n as usize][..] })).collect();
+        assert_eq!(tree(&edges).len(), 5000);
+    }
+}

@@ -4,9 +4,9 @@ use crate::theme::{Glyph, Theme};
 use crate::tree::{Kind, Line, rail};
 
 /// Levels that are drawn; below them a line only says how deep it is.
-const LEVELS_MAX: u32 = 4;
+const LEVELS_MAX: u32 = 3;
 /// Columns that marks may take in front of a session's number.
-pub const MARKS_WIDTH: u16 = 13;
+pub const MARKS_WIDTH: u16 = 8;
 
 /// Rails, branch and fold mark of a line.
 pub fn marks(line: &Line, is_folded: bool, theme: Theme) -> String {
