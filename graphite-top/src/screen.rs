@@ -128,7 +128,7 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
         clock(picture.at_ms),
         span(status.uptime_ms)
     );
-    let spark = state.theme.sparkline(&state.commits, 8);
+    let spark = state.theme.sparkline(&state.commits, 6);
     let spark = if width >= 80 { spark } else { String::new() };
     let (share, _) = storage::checkpoint(scene);
     let checkpoint =
@@ -144,7 +144,7 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
     vec![
         title,
         format!(
-            " sess {}/{} act {} wait {} idle-tx {}  commit/s {} {spark}  cache {}%  abort {:.1}%",
+            " sess {}/{} act {} wait {} idle-tx {} commit/s {} {spark} cache {}% abort {:.0}%",
             status.sessions,
             status.sessions_max,
             counts.active,
@@ -375,7 +375,7 @@ fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
     let keys = if area.width < 80 {
         " j/k move / filter s sort p pause c cancel K kill ? help"
     } else {
-        " j/k move  Enter detail  / filter  s sort  p pause  c cancel  K kill  r rec  ? help"
+        " j/k move  Enter detail  / filter  s sort  p pause  c cancel  K kill  ? help"
     };
     pen.line(area, y + 1, keys, Role::Dim);
 }
