@@ -1,28 +1,49 @@
-//! `graphite-top`: what the daemon of a database is doing. For now one picture, drawn once.
+//! `graphite-top`: the command line, and the loop that waits for events and draws.
 
-mod view;
-
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use graphite_client::text::harmless;
-use graphite_client::{Client, StatusReply, database_path, socket_path};
-use ratatui::backend::CrosstermBackend;
-use ratatui::{Terminal, TerminalOptions, Viewport};
+use graphite_client::{Error, ErrorCode, database_path, socket_path};
+use graphite_top::connection::{self, Order, Target};
+use graphite_top::event::Event;
+use graphite_top::input::{self, Outcome};
+use graphite_top::once::{self, Format};
+use graphite_top::record::{RecordError, Recorder, Replay};
+use graphite_top::scene::Scene;
+use graphite_top::screen;
+use graphite_top::state::State;
+use graphite_top::table::Sort;
+use graphite_top::terminal::Screen;
+use graphite_top::theme::{Background, Theme};
+use graphite_top::views::View;
 
-/// The daemon refused.
 const EXIT_FAILED: u8 = 1;
-/// There is no connection.
+const EXIT_USAGE: u8 = 2;
 const EXIT_NO_CONNECTION: u8 = 3;
-
-/// Name and version that the daemon shows.
-const CLIENT: &str = concat!("graphite-top/", env!("CARGO_PKG_VERSION"));
+/// A recording is damaged, or is none.
+const EXIT_DATA: u8 = 65;
+/// A recording cannot be opened.
+const EXIT_NO_INPUT: u8 = 66;
+/// Terminal or file cannot be written.
+const EXIT_IO: u8 = 74;
+/// Who answers is no daemon of ours, or speaks another version.
+const EXIT_PROTOCOL: u8 = 76;
+/// The daemon refuses for lack of rights.
+const EXIT_NO_PERMISSION: u8 = 77;
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Shows what the daemon of a Graphite database is doing")]
-#[command(after_help = "Exit codes: 0 fine, 1 the daemon refused, 2 usage, 3 no connection")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 the daemon refused, 2 usage, 3 no connection, 65 damaged recording, 66 no \
+    such recording, 70 internal error, 74 output failed, 76 no Graphite daemon or another protocol version, 77 no \
+    rights, 128 + N ended by signal N"
+)]
 struct Cli {
     /// The database file, whose daemon has to run
     #[arg(long, value_name = "PATH", env = "GRAPHITE_DB", default_value = "graph.graphite")]
@@ -30,55 +51,249 @@ struct Cli {
     /// The daemon's socket, if it is not beside the database
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Seconds between pictures, 0.1 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    interval: f64,
+    /// The view to begin with, or to write as CSV
+    #[arg(long, value_enum, default_value_t = View::Sessions)]
+    view: View,
+    /// Show only these rows: user=bob and wait>1s
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Sort by this column, largest first
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+    /// Cancel and kill nobody
+    #[arg(long)]
+    read_only: bool,
+    /// Write one picture and leave
+    #[arg(long)]
+    once: bool,
+    /// The form of that picture
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// Record what is watched
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Show a recording
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "once"])]
+    replay: Option<PathBuf>,
+    /// Draw ASCII only
+    #[arg(long)]
+    ascii: bool,
+    /// For which background colours are chosen
+    #[arg(long, value_enum, default_value_t = Background::Auto)]
+    theme: Background,
+}
+
+/// Why the program ends otherwise than by its user: a line and an exit code.
+struct Failure(u8, String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let code = match &error {
+            Error::Version { .. } | Error::Protocol(_) => EXIT_PROTOCOL,
+            Error::Server { code: ErrorCode::NotAuthorised, .. } => EXIT_NO_PERMISSION,
+            Error::Connect { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                EXIT_NO_PERMISSION
+            }
+            error if error.is_no_connection() => EXIT_NO_CONNECTION,
+            _ => EXIT_FAILED,
+        };
+        Failure(code, error.to_string())
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Failure {
+        let code = if matches!(error, RecordError::Io(_)) { EXIT_NO_INPUT } else { EXIT_DATA };
+        Failure(code, format!("cannot read the recording: {error}"))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure(EXIT_IO, format!("cannot write the output: {error}"))
+    }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let status = match ask(&cli) {
-        Ok(status) => status,
-        Err(error) => {
-            eprintln!("graphite-top: {}", harmless(&error.to_string()));
-            return ExitCode::from(if error.is_no_connection() { EXIT_NO_CONNECTION } else { EXIT_FAILED });
+    let ended = start(&Cli::parse());
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(code, why)) => {
+            eprintln!("graphite-top: {}", harmless(&why));
+            ExitCode::from(code)
         }
-    };
-    match show(&status) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            eprintln!("graphite-top: cannot write the output: {error}");
-            ExitCode::from(EXIT_FAILED)
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
-/// A monitor starts no daemon: it would show nothing but itself.
-fn ask(cli: &Cli) -> graphite_client::Result<StatusReply> {
-    let socket = match &cli.socket {
-        Some(socket) => socket.clone(),
-        None => socket_of(&cli.db),
-    };
-    Client::connect_as(socket, CLIENT)?.status()
-}
-
-/// Of a database that is not there, the socket is not there either, and connecting says so.
-fn socket_of(db: &Path) -> PathBuf {
-    socket_path(&database_path(db).unwrap_or_else(|_| db.to_owned()))
-}
-
-fn show(status: &StatusReply) -> std::io::Result<()> {
-    let mut out = std::io::stdout();
-    if out.is_terminal() && draw(status).is_ok() {
-        // The frame stays where it was drawn, and the prompt comes below it.
-        return writeln!(out);
+fn start(cli: &Cli) -> Result<u8, Failure> {
+    let interval = Duration::try_from_secs_f64(cli.interval).unwrap_or_default();
+    if interval < input::INTERVAL.0 || interval > input::INTERVAL.1 {
+        return Err(Failure(EXIT_USAGE, "--interval is 0.1 to 60 seconds".to_owned()));
     }
-    out.write_all(view::plain(status).as_bytes())?;
-    out.flush()
+    let theme = Theme::chosen(cli.theme, cli.ascii, |name| std::env::var(name).ok());
+    let mut state = State::new(theme, cli.view, interval);
+    state.read_only = cli.read_only;
+    state
+        .filter_by(cli.filter.as_deref().unwrap_or_default())
+        .map_err(|error| Failure(EXIT_USAGE, error.to_string()))?;
+    if let Some(name) = &cli.sort {
+        let column = cli.view.columns().iter().position(|column| column.name == name);
+        let column = column.ok_or_else(|| Failure(EXIT_USAGE, format!("no column `{name}` in this view")))?;
+        state.sorts[cli.view.place()] = Some(Sort { column, descending: true });
+    }
+    // Of a database that is not there, the socket is not there either, and connecting says so.
+    let beside = || socket_path(&database_path(&cli.db).unwrap_or_else(|_| cli.db.clone()));
+    let target = Target { socket: cli.socket.clone().unwrap_or_else(beside), interval };
+    if cli.once {
+        return write_once(cli, &state, &target);
+    }
+    let (events, inbox) = mpsc::channel();
+    let (orders, orders_in) = mpsc::channel();
+    if let Some(path) = &cli.replay {
+        state.is_replay = true;
+        let replay = Replay::open(path)?;
+        need_terminal()?;
+        spawn(&events, move |events| play(replay, interval, events));
+    } else {
+        let client = connection::connect(&target)?;
+        need_terminal()?;
+        if let Some(path) = &cli.record {
+            let failed = |error| Failure(EXIT_IO, format!("cannot record to {}: {error}", path.display()));
+            state.recorder = Some(Recorder::create(path).map_err(failed)?);
+        }
+        spawn(&events, move |events| connection::run(client, target, &orders_in, events));
+    }
+    signals(&events)?;
+    let screen = Screen::take()?;
+    spawn(&events, keyboard);
+    watch(screen, &mut state, &inbox, &orders)
 }
 
-/// Draws the frame below the cursor. A terminal that does not say where that is gets plain text instead.
-fn draw(status: &StatusReply) -> std::io::Result<()> {
-    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let options = TerminalOptions { viewport: Viewport::Inline(view::HEIGHT) };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(std::io::stdout()), options)?;
-    terminal.draw(|frame| view::draw(frame, status, color))?;
+fn need_terminal() -> Result<(), Failure> {
+    if io::stdout().is_terminal() && io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure(EXIT_USAGE, "this is no terminal; --once --format json writes one picture".to_owned()))
+}
+
+fn spawn(events: &Sender<Event>, work: impl FnOnce(&Sender<Event>) + Send + 'static) {
+    let events = events.clone();
+    // It ends with the program, or when the screen is gone.
+    let _ = thread::spawn(move || work(&events));
+}
+
+fn signals(events: &Sender<Event>) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    spawn(events, move |events| {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
     Ok(())
+}
+
+fn keyboard(events: &Sender<Event>) {
+    loop {
+        let event = match crossterm::event::read() {
+            Ok(crossterm::event::Event::Key(key)) => Event::Key(key),
+            Ok(crossterm::event::Event::Resize(..)) => Event::Resize,
+            Ok(_) => continue,
+            Err(error) => Event::InputLost(error.to_string()),
+        };
+        let ends = matches!(event, Event::InputLost(_));
+        if events.send(event).is_err() || ends {
+            return;
+        }
+    }
+}
+
+fn play(mut replay: Replay, interval: Duration, events: &Sender<Event>) {
+    loop {
+        let event = match replay.next_picture() {
+            Ok(Some(picture)) => Event::Picture(Box::new(picture)),
+            Ok(None) => Event::End,
+            Err(error) => Event::Done(error.to_string()),
+        };
+        let ends = !matches!(event, Event::Picture(_));
+        if events.send(event).is_err() || ends {
+            return;
+        }
+        thread::sleep(interval);
+    }
+}
+
+fn watch(
+    mut screen: Screen,
+    state: &mut State,
+    inbox: &Receiver<Event>,
+    orders: &Sender<Order>,
+) -> Result<u8, Failure> {
+    loop {
+        screen.terminal.draw(|frame| {
+            screen::draw(state, frame);
+        })?;
+        // How long the picture has been stale is all that changes by itself.
+        let patience = if state.down.is_some() { Duration::from_secs(1) } else { Duration::from_secs(3600) };
+        let mut next = inbox.recv_timeout(patience);
+        loop {
+            match next {
+                Ok(event) => {
+                    if let Some(code) = happened(state, event, orders)? {
+                        return Ok(code);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+            }
+            // What came meanwhile is drawn in one go.
+            next = inbox.recv_timeout(Duration::ZERO);
+        }
+    }
+}
+
+/// Takes an event in; an exit code if it ends the program.
+fn happened(state: &mut State, event: Event, orders: &Sender<Order>) -> Result<Option<u8>, Failure> {
+    match event {
+        Event::Key(key) => match input::key(state, key) {
+            Outcome::Quit => return Ok(Some(0)),
+            Outcome::Order(order) => {
+                // A connection that is gone says so by itself.
+                let _ = orders.send(order);
+            }
+            Outcome::Nothing | Outcome::Changed => {}
+        },
+        Event::Resize => {}
+        Event::Picture(picture) => state.take(*picture),
+        Event::Link(link) => state.link(link),
+        Event::Done(said) => state.message = Some(said),
+        Event::End => {
+            state.message = Some("the recording ends here; [ and ] step through it".to_owned());
+            state.paused = true;
+        }
+        Event::Signal(signal) => return Ok(Some(128 + u8::try_from(signal).unwrap_or(0))),
+        Event::InputLost(why) => return Err(Failure(EXIT_IO, format!("the terminal is gone: {why}"))),
+    }
+    Ok(None)
+}
+
+fn write_once(cli: &Cli, state: &State, target: &Target) -> Result<u8, Failure> {
+    let (before, picture) = connection::two_pictures(target)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = match cli.format {
+        Format::Json => once::json(&mut out, &picture),
+        Format::Csv => {
+            let scene = Scene::new(picture, Some(&before));
+            once::csv(&mut out, &scene, cli.view, state.filter.as_ref(), state.sorts[cli.view.place()])
+        }
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(0),
+    }
 }

@@ -1,0 +1,160 @@
+//! The connection to the daemon, in a thread of its own: it asks for pictures, and sends what the operator orders.
+//!
+//! Pictures are asked for one at a time and not sent unasked, so that nothing piles up when the terminal is slow. When the
+//! connection is lost it is made again, at growing intervals; the screen says since when it shows what was.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use graphite_client::messages::{Cancel, Kill, Picture, TakePicture};
+use graphite_client::{Client, Error};
+
+use crate::event::Event;
+
+/// Name and version that the daemon shows.
+pub const CLIENT: &str = concat!("graphite-top/", env!("CARGO_PKG_VERSION"));
+/// First and longest pause between attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
+
+/// What the screen orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Ask so often.
+    Every(Duration),
+    /// End the statement that was seen.
+    Cancel(Cancel),
+    /// End the session that was seen.
+    Kill(Kill),
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It is there.
+    Up {
+        /// Our own session.
+        session: u64,
+    },
+    /// It is not, for a reason; it will be tried again.
+    Down(String),
+}
+
+/// Whom to watch.
+#[derive(Debug)]
+pub struct Target {
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// How often to ask.
+    pub interval: Duration,
+}
+
+/// Connects.
+///
+/// # Errors
+/// As [`Client::connect_as`].
+pub fn connect(target: &Target) -> Result<Client, Error> {
+    Client::connect_as(&target.socket, CLIENT)
+}
+
+/// Runs until the screen is gone. The first connection is made by the caller, whose errors end the program.
+pub fn run(mut client: Client, mut target: Target, orders: &Receiver<Order>, events: &Sender<Event>) {
+    loop {
+        let session = client.server().session;
+        if events.send(Event::Link(Link::Up { session })).is_err() {
+            return;
+        }
+        let Some(error) = watch(&mut client, &mut target, orders, events) else { return };
+        if events.send(Event::Link(Link::Down(error.to_string()))).is_err() {
+            return;
+        }
+        drop(client);
+        let Some(again) = reconnect(&mut target, orders, events) else { return };
+        client = again;
+    }
+}
+
+/// Asks and orders until the connection fails, with the reason; `None` if the screen is gone.
+fn watch(
+    client: &mut Client,
+    target: &mut Target,
+    orders: &Receiver<Order>,
+    events: &Sender<Event>,
+) -> Option<Error> {
+    loop {
+        let asked = Instant::now();
+        match client.call(&TakePicture {}) {
+            Ok(picture) => events.send(Event::Picture(Box::new(picture))).ok()?,
+            Err(error) if error.is_no_connection() => return Some(error),
+            Err(error) => events.send(Event::Done(error.to_string())).ok()?,
+        }
+        loop {
+            let due = target.interval.saturating_sub(asked.elapsed());
+            match orders.recv_timeout(due) {
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(Order::Every(interval)) => target.interval = interval,
+                Ok(order) => {
+                    let said = match carry_out(client, order) {
+                        Ok(said) => said,
+                        Err(error) if error.is_no_connection() => return Some(error),
+                        Err(error) => error.to_string(),
+                    };
+                    events.send(Event::Done(said)).ok()?;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn carry_out(client: &mut Client, order: Order) -> Result<String, Error> {
+    match order {
+        Order::Every(_) => Ok(String::new()),
+        Order::Cancel(cancel) => {
+            let reply = client.call(&cancel)?;
+            let session = cancel.session;
+            Ok(if reply.cancelled {
+                format!("the statement of session {session} was asked to stop")
+            } else {
+                format!("session {session} runs no statement; nothing was done")
+            })
+        }
+        Order::Kill(kill) => {
+            client.call(&kill)?;
+            Ok(format!("session {} was ended", kill.session))
+        }
+    }
+}
+
+/// Tries again and again. Orders that come meanwhile are refused, for they were meant for what was seen.
+fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &Sender<Event>) -> Option<Client> {
+    let mut pause = BACKOFF.0;
+    loop {
+        let due = Instant::now() + pause;
+        loop {
+            match orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(Order::Every(interval)) => target.interval = interval,
+                Ok(_) => events.send(Event::Done("not connected; nothing was done".to_owned())).ok()?,
+            }
+        }
+        match connect(target) {
+            Ok(client) => return Some(client),
+            Err(error) => events.send(Event::Link(Link::Down(error.to_string()))).ok()?,
+        }
+        pause = (pause * 2).min(BACKOFF.1);
+    }
+}
+
+/// The pictures of one life of a connection, for `--once`: two, so that there are rates.
+///
+/// # Errors
+/// The daemon's, or that of the connection.
+pub fn two_pictures(target: &Target) -> Result<(Picture, Picture), Error> {
+    let mut client = connect(target)?;
+    let first = client.call(&TakePicture {})?;
+    std::thread::sleep(target.interval.min(Duration::from_millis(200)));
+    Ok((first, client.call(&TakePicture {})?))
+}

@@ -1,0 +1,364 @@
+//! What the screen shows: which picture, which view, which rows in which order, and what is being asked of the operator.
+
+use std::time::{Duration, Instant};
+
+use graphite_client::messages::{Cancel, Kill, Picture};
+use rustc_hash::FxHashSet;
+
+use crate::connection::{Link, Order};
+use crate::filter::Filter;
+use crate::format::{counted, span};
+use crate::history::History;
+use crate::record::{self, Recorder};
+use crate::scene::Scene;
+use crate::table::{self, Sort};
+use crate::theme::Theme;
+use crate::tree::{self, Line};
+use crate::views::View;
+
+/// Values that a sparkline can show.
+const SERIES_MAX: usize = 120;
+
+/// What an order would do, waiting for the operator's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What it costs and frees.
+    pub lines: Vec<String>,
+    /// What is sent if the answer is yes.
+    pub order: Order,
+}
+
+/// The rows of a view.
+#[derive(Debug)]
+pub enum Listing {
+    /// One below the other.
+    Flat(Vec<u32>),
+    /// Who waits for whom.
+    Tree(Vec<Line>),
+}
+
+impl Listing {
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Listing::Flat(rows) => rows.len(),
+            Listing::Tree(lines) => lines.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row of a line.
+    pub fn row(&self, at: usize) -> Option<u32> {
+        match self {
+            Listing::Flat(rows) => rows.get(at).copied(),
+            Listing::Tree(lines) => lines.get(at).map(|line| line.place),
+        }
+    }
+}
+
+/// All that the screen depends on.
+#[derive(Debug)]
+pub struct State {
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// Whether nobody can be cancelled or killed.
+    pub read_only: bool,
+    /// How often a picture is asked for.
+    pub interval: Duration,
+    /// Whether a recording is shown.
+    pub is_replay: bool,
+    /// The view.
+    pub view: View,
+    /// By what each view is sorted.
+    pub sorts: [Option<Sort>; 6],
+    /// Which rows are left out.
+    pub filter: Option<Filter>,
+    /// The filter while it is being typed.
+    pub typing: Option<String>,
+    /// The newest picture, or that at which the screen was stopped.
+    pub scene: Option<Scene>,
+    /// Whether the screen stands still.
+    pub paused: bool,
+    /// The last minutes.
+    pub history: History,
+    /// Which of them is shown.
+    pub past: Option<usize>,
+    /// The line under the cursor.
+    pub cursor: usize,
+    /// The first line that is shown.
+    pub first: usize,
+    /// What makes the row under the cursor the same in the next picture.
+    key: Option<u64>,
+    /// Sessions whose waiters are hidden.
+    pub folded: FxHashSet<u64>,
+    /// Rows of the view.
+    pub listing: Listing,
+    /// Whether details take most of the screen.
+    pub detail: bool,
+    /// Whether the keys are explained.
+    pub help: bool,
+    /// What the operator is asked.
+    pub question: Option<Question>,
+    /// What happened last.
+    pub message: Option<String>,
+    /// Since when there is no connection, and why.
+    pub down: Option<(Instant, String)>,
+    /// Our own session.
+    pub own_session: Option<u64>,
+    /// Commits per second, oldest first.
+    pub commits: Vec<u64>,
+    /// Sessions that waited, oldest first.
+    pub waits: Vec<u64>,
+    /// Where pictures are recorded.
+    pub recorder: Option<Recorder>,
+}
+
+impl State {
+    /// An empty screen.
+    pub fn new(theme: Theme, view: View, interval: Duration) -> State {
+        State {
+            theme,
+            read_only: false,
+            interval,
+            is_replay: false,
+            view,
+            sorts: [None; 6],
+            filter: None,
+            typing: None,
+            scene: None,
+            paused: false,
+            history: History::default(),
+            past: None,
+            cursor: 0,
+            first: 0,
+            key: None,
+            folded: FxHashSet::default(),
+            listing: Listing::Flat(Vec::new()),
+            detail: false,
+            help: false,
+            question: None,
+            message: None,
+            down: None,
+            own_session: None,
+            commits: Vec::new(),
+            waits: Vec::new(),
+            recorder: None,
+        }
+    }
+
+    /// A picture came.
+    pub fn take(&mut self, picture: Picture) {
+        if let Some(recorder) = &mut self.recorder {
+            let added = record::encoded(&picture).map(|frame| recorder.add(&frame));
+            if let Some(Err(error)) = added {
+                self.recorder = None;
+                self.message = Some(format!("recording ended: {error}"));
+            }
+        }
+        self.history.add(&picture);
+        if self.paused {
+            return;
+        }
+        let before = self.scene.take().map(|scene| scene.picture);
+        self.show(picture, before.as_ref());
+        if let Some(scene) = &self.scene {
+            let commits = scene.rates.commits.round().max(0.0);
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "saturates, as is wanted"
+            )]
+            push(&mut self.commits, commits as u64);
+            push(&mut self.waits, scene.counts.waiting);
+        }
+    }
+
+    fn show(&mut self, mut picture: Picture, before: Option<&Picture>) {
+        // The monitor watches others.
+        if let Some(own) = self.own_session {
+            picture.sessions.retain(|row| row.session != own);
+        }
+        self.scene = Some(Scene::new(picture, before));
+        self.list();
+    }
+
+    /// The connection came or went.
+    pub fn link(&mut self, link: Link) {
+        match link {
+            Link::Up { session } => (self.own_session, self.down) = (Some(session), None),
+            Link::Down(why) => {
+                let since = self.down.take().map_or_else(Instant::now, |(since, _)| since);
+                self.down = Some((since, why));
+                self.question = None;
+            }
+        }
+    }
+
+    /// Puts the view's rows in order; the cursor stays on its row.
+    pub fn list(&mut self) {
+        let Some(scene) = &self.scene else { return };
+        let columns = self.view.columns();
+        let filter = self.filter.as_ref().filter(|filter| filter.check(columns).is_ok());
+        let sort = self.sorts[self.view.place()];
+        self.listing = if self.view == View::Tree {
+            let sort = sort.unwrap_or(Sort { column: 6, descending: true });
+            let keep = |row| filter.is_none_or(|filter| filter.matches(columns, scene, row));
+            let folded = |row: u32| self.folded.contains(&scene.picture.sessions[row as usize].session);
+            let order = |one, two| sort.order(columns, scene, one, two);
+            Listing::Tree(tree::lines(&scene.picture.sessions, &scene.behind, &folded, &keep, &order))
+        } else {
+            Listing::Flat(table::rows(columns, scene, self.view.count(scene), filter, sort))
+        };
+        let is_it = |at: &usize| self.listing.row(*at).map(|row| self.view.key(scene, row)) == self.key;
+        let found = self.key.and_then(|_| (0..self.listing.len()).find(is_it));
+        self.cursor = found.unwrap_or(self.cursor).min(self.listing.len().saturating_sub(1));
+    }
+
+    /// Moves the cursor.
+    pub fn go(&mut self, by: isize) {
+        let last = self.listing.len().saturating_sub(1);
+        self.cursor = self.cursor.saturating_add_signed(by).min(last);
+        self.key = self.scene.as_ref().zip(self.row()).map(|(scene, row)| self.view.key(scene, row));
+    }
+
+    /// The row under the cursor.
+    pub fn row(&self) -> Option<u32> {
+        self.listing.row(self.cursor)
+    }
+
+    /// Another view.
+    pub fn turn_to(&mut self, view: View) {
+        self.view = view;
+        (self.cursor, self.first, self.key) = (0, 0, None);
+        self.list();
+    }
+
+    /// Steps through the last minutes.
+    pub fn step(&mut self, by: isize) {
+        let last = self.history.len().saturating_sub(1);
+        let at = self.past.unwrap_or(last).saturating_add_signed(by).min(last);
+        let before = at.checked_sub(1).and_then(|at| self.history.get(at));
+        if let Some(picture) = self.history.get(at) {
+            (self.past, self.paused) = (Some(at), true);
+            self.show(picture, before.as_ref());
+        }
+    }
+
+    /// Stops, or goes on with the newest.
+    pub fn pause(&mut self) {
+        self.paused = !self.paused;
+        if !self.paused {
+            self.past = None;
+            if let Some(picture) = self.history.get(self.history.len().saturating_sub(1)) {
+                self.show(picture, None);
+            }
+        }
+    }
+
+    /// Sorts by the next column, or the other way round.
+    pub fn sort(&mut self, turn: bool) {
+        let sort = &mut self.sorts[self.view.place()];
+        *sort = Some(match *sort {
+            None => Sort { column: 0, descending: !turn },
+            Some(old) if turn => Sort { descending: !old.descending, ..old },
+            Some(old) => Sort { column: (old.column + 1) % self.view.columns().len(), descending: true },
+        });
+        self.list();
+    }
+
+    /// Takes a filter, or says what is wrong with it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn filter_by(&mut self, text: &str) -> Result<(), crate::filter::FilterError> {
+        let filter = Filter::parse(text)?;
+        if let Some(filter) = &filter {
+            filter.check(self.view.columns())?;
+        }
+        self.filter = filter;
+        self.list();
+        Ok(())
+    }
+
+    /// Asks whether to cancel the statement or kill the session under the cursor.
+    pub fn ask(&mut self, kill: bool) {
+        let refusal = if self.is_replay {
+            Some("a recording cannot be acted on")
+        } else if self.read_only {
+            Some("started with --read-only: nothing can be cancelled or killed")
+        } else if self.down.is_some() {
+            Some("not connected: nothing can be cancelled or killed")
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            self.message = Some(why.to_owned());
+            return;
+        }
+        let Some((scene, row)) = self.scene.as_ref().zip(self.row()) else { return };
+        let session = self.view.session(scene, row).and_then(|session| scene.place_of(session));
+        self.question = session.map(|place| question(scene, place, kill));
+        if self.question.is_none() {
+            self.message = Some("no session under the cursor".to_owned());
+        }
+    }
+}
+
+fn push(series: &mut Vec<u64>, value: u64) {
+    if series.len() >= SERIES_MAX {
+        series.remove(0);
+    }
+    series.push(value);
+}
+
+fn question(scene: &Scene, place: u32, kill: bool) -> Question {
+    let row = &scene.picture.sessions[place as usize];
+    let who = format!(
+        "session {} ({}, pid {}, \"{}\")",
+        row.session,
+        row.user.as_deref().unwrap_or("?"),
+        row.pid,
+        row.client
+    );
+    let age = span(row.transaction_ms.unwrap_or(0));
+    let behind = match scene.behind(place) {
+        0 => "nobody waits behind it".to_owned(),
+        count => format!(
+            "{} behind it go on: {}",
+            counted(count, "session"),
+            crate::views::sessions::names(scene, place)
+        ),
+    };
+    let frees = format!("frees: {}; {behind}", counted(row.locks, "lock"));
+    let statement = row.statement.as_deref().unwrap_or("none");
+    let (lines, order) = if kill {
+        let cost = match row.transaction {
+            Some(number) => {
+                format!("costs: its connection, and transaction {number} is rolled back ({age} of work)")
+            }
+            None => "costs: its connection; no transaction is open".to_owned(),
+        };
+        let kill = Kill { session: row.session, transaction: row.transaction };
+        (vec![format!("Kill {who}?"), cost, frees, format!("statement: {statement}")], Order::Kill(kill))
+    } else {
+        let cost = format!(
+            "costs: its statement ({}); the client gets an error",
+            span(row.statement_ms.unwrap_or(0))
+        );
+        let cancel = Cancel {
+            session: row.session,
+            transaction: Some(row.transaction.unwrap_or(0)),
+            statement: (row.statement_number > 0).then_some(row.statement_number),
+        };
+        let keeps = format!("keeps: its connection and, until the client ends it, its transaction; {behind}");
+        (
+            vec![format!("Cancel the statement of {who}?"), cost, keeps, format!("statement: {statement}")],
+            Order::Cancel(cancel),
+        )
+    };
+    Question { lines, order }
+}
