@@ -86,7 +86,7 @@ fn one_picture_shows_who_waits_for_what_and_behind_whom() {
     assert!(seen.storage.sync_latency.count >= 1);
     assert_eq!(seen.compaction, None);
     assert_eq!(seen.timeouts.slow_statement_ms, Some(100));
-    assert_eq!(seen.writers.contains(&first), true);
+    assert!(seen.writers.contains(&first));
     one.commit().unwrap();
     other.answer::<graphite_protocol::messages::Run>(sent).unwrap();
     daemon.stop();
