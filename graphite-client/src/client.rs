@@ -23,6 +23,8 @@ pub const CLIENT_NAME: &str = concat!("graphite_client/", env!("CARGO_PKG_VERSIO
 
 /// How long `hello` may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a picture may take: others' statements do not hold it up.
+const PICTURE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -55,15 +57,23 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect_as(socket: impl AsRef<Path>, name: &str) -> Result<Client> {
-        let socket = socket.as_ref();
+        Client::hello(socket.as_ref(), name, None)
+    }
+
+    /// As [`Client::connect_as`], to look only: a daemon that is full keeps one place for somebody of its own user who does.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_monitor(socket: impl AsRef<Path>, name: &str) -> Result<Client> {
+        Client::hello(socket.as_ref(), name, Some(true))
+    }
+
+    fn hello(socket: &Path, name: &str, monitor: Option<bool>) -> Result<Client> {
         let stream =
             socket::connect(socket).map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
         let mut connection = Connection::new(stream);
-        let msgid = connection.enqueue(&Hello {
-            protocol: PROTOCOL_VERSION,
-            client: name.to_owned(),
-            monitor: None,
-        })?;
+        let hello = Hello { protocol: PROTOCOL_VERSION, client: name.to_owned(), monitor };
+        let msgid = connection.enqueue(&hello)?;
         connection.flush()?;
         let server = connection.receive_within(msgid, HELLO_TIMEOUT)?;
         Ok(Client { connection, server, statement_timeout_ms: None })
@@ -217,12 +227,14 @@ impl Client {
         self.call(&Locks {})
     }
 
-    /// What the daemon is doing, all in one picture.
+    /// What the daemon is doing, all in one picture. A daemon that does not send one within ten seconds hangs.
     ///
     /// # Errors
-    /// The daemon's, or that of the connection.
+    /// The daemon's, or that of the connection, which is over if no answer came in time.
     pub fn picture(&mut self) -> Result<Picture> {
-        self.call(&TakePicture {})
+        let ticket = self.send(&TakePicture {})?;
+        self.connection.flush()?;
+        self.connection.receive_within(ticket.msgid, PICTURE_TIMEOUT)
     }
 
     /// Ends the statement that a session runs, or waits in; returns whether there was one.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use graphite_client::messages::{Cancel, Kill, Picture, TakePicture};
+use graphite_client::messages::{Cancel, Kill, Picture};
 use graphite_client::{Client, Error};
 
 use crate::event::Event;
@@ -52,9 +52,9 @@ pub struct Target {
 /// Connects.
 ///
 /// # Errors
-/// As [`Client::connect_as`].
+/// As [`Client::connect_monitor`].
 pub fn connect(target: &Target) -> Result<Client, Error> {
-    Client::connect_as(&target.socket, CLIENT)
+    Client::connect_monitor(&target.socket, CLIENT)
 }
 
 /// Runs until the screen is gone. The first connection is made by the caller, whose errors end the program.
@@ -83,7 +83,7 @@ fn watch(
 ) -> Option<Error> {
     loop {
         let asked = Instant::now();
-        match client.call(&TakePicture {}) {
+        match client.picture() {
             Ok(picture) => events.send(Event::Picture(Box::new(picture))).ok()?,
             Err(error) if error.is_no_connection() => return Some(error),
             Err(error) => events.send(Event::Done(error.to_string())).ok()?,
@@ -154,7 +154,7 @@ fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &Sender<Even
 /// The daemon's, or that of the connection.
 pub fn two_pictures(target: &Target) -> Result<(Picture, Picture), Error> {
     let mut client = connect(target)?;
-    let first = client.call(&TakePicture {})?;
+    let first = client.picture()?;
     std::thread::sleep(target.interval.min(Duration::from_millis(200)));
-    Ok((first, client.call(&TakePicture {})?))
+    Ok((first, client.picture()?))
 }

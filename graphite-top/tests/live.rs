@@ -18,6 +18,21 @@ struct Daemon {
     db: PathBuf,
 }
 
+impl Daemon {
+    fn start(db: PathBuf) -> Daemon {
+        let program = daemon_program().unwrap();
+        let child = Command::new(program).arg("--db").arg(&db).stdin(Stdio::null()).spawn().unwrap();
+        until("the daemon serves", || Client::connect(socket_path(&db)).ok());
+        Daemon { child, db }
+    }
+}
+
+/// The daemon, if it was built beside the monitor.
+fn daemon_program() -> Option<PathBuf> {
+    let program = Path::new(env!("CARGO_BIN_EXE_graphite-top")).with_file_name("graphited");
+    program.is_file().then_some(program)
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -51,9 +66,8 @@ impl Drop for Stage {
 
 impl Stage {
     fn new(name: &str) -> Option<Stage> {
-        let graphited = Path::new(env!("CARGO_BIN_EXE_graphite-top")).with_file_name("graphited");
         let has_tmux = Command::new("tmux").arg("-V").output().is_ok_and(|ran| ran.status.success());
-        if !has_tmux || !graphited.is_file() {
+        if !has_tmux || daemon_program().is_none() {
             eprintln!(
                 "skipped: tmux is not installed, or graphited was not built (cargo build -p graphited)"
             );
@@ -61,14 +75,8 @@ impl Stage {
         }
         let dir = tempfile::tempdir().unwrap();
         let db = dir.path().join("social.graphite");
-        let child = Command::new(graphited).arg("--db").arg(&db).stdin(Stdio::null()).spawn().unwrap();
-        let stage = Stage {
-            daemon: Daemon { child, db },
-            name: format!("graphite-top-{name}-{}", std::process::id()),
-            dir,
-        };
-        until("the daemon serves", || Client::connect(stage.socket()).ok());
-        Some(stage)
+        let name = format!("graphite-top-{name}-{}", std::process::id());
+        Some(Stage { daemon: Daemon::start(db), name, dir })
     }
 
     fn socket(&self) -> PathBuf {
@@ -84,9 +92,14 @@ impl Stage {
     /// Starts the monitor from a shell, which says by which code it ended.
     fn watch(&self, width: &str, height: &str, options: &str) {
         let program = env!("CARGO_BIN_EXE_graphite-top");
+        self.run(width, height, &format!("{program} --socket {} {options}", self.socket().display()));
+    }
+
+    /// Runs something in a terminal, and says by which code it ended, and whether the terminal is as it was.
+    fn run(&self, width: &str, height: &str, command: &str) {
         let line = format!(
-            "stty -a | grep -o -- '-*icanon' ; {program} --socket {} {options}; echo ended $?; stty -a | grep -o -- '-*icanon'; exec cat",
-            self.socket().display()
+            "before=$(stty -g); {command}; code=$?; \
+             test \"$before\" = \"$(stty -g)\" && echo ended $code as before || echo ended $code otherwise; exec cat"
         );
         self.tmux(&["new-session", "-d", "-x", width, "-y", height, "sh", "-c", &line]);
     }
@@ -159,8 +172,7 @@ fn a_blocked_session_is_seen_with_what_it_waits_for_and_whoever_is_in_the_way_is
     stage.shows(&format!("session {session} was ended"));
     assert!(waiter.join().unwrap(), "whoever waited goes on");
     stage.keys(&["q"]);
-    let screen = stage.shows("ended 0");
-    assert!(!screen.contains("-icanon"), "the terminal reads lines again: {screen}");
+    stage.shows("ended 0 as before");
 }
 
 #[test]
@@ -189,9 +201,43 @@ fn a_signal_gives_the_terminal_back_and_a_daemon_that_goes_is_said() {
     stage.daemon.child.kill().unwrap();
     stage.daemon.child.wait().unwrap();
     stage.shows("stale since");
+    // It comes back by itself, and with another daemon.
+    stage.daemon = Daemon::start(stage.daemon.db.clone());
+    stage.shows("LIVE");
     let pid = stage.pid_of_monitor();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    let screen = stage.shows("ended 143");
-    assert!(!screen.contains("-icanon") && !screen.contains("LIVE"), "{screen}");
+    let screen = stage.shows("ended 143 as before");
+    assert!(!screen.contains("LIVE"), "{screen}");
     assert!(stage.dir.path().is_dir());
+}
+
+/// What a panic does to the terminal is seen by running this very test in one, told to panic.
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    const PANICS: &str = "GRAPHITE_TOP_TEST_PANICS";
+    if std::env::var_os(PANICS).is_some() {
+        let _screen = graphite_top::terminal::Screen::take().unwrap();
+        let _ = thread::spawn(|| panic!("on purpose")).join();
+        unreachable!("a panic in any thread ends the program");
+    }
+    let Some(stage) = Stage::new("panic") else { return };
+    let test = std::env::current_exe().unwrap();
+    let command =
+        format!("{PANICS}=1 {} --exact a_panic_gives_the_terminal_back --nocapture", test.display());
+    stage.run("120", "40", &command);
+    let screen = stage.shows("ended 70 as before");
+    assert!(screen.contains("on purpose"), "{screen}");
+}
+
+#[test]
+fn a_wide_terminal_has_panes_beside_the_rows() {
+    let Some(stage) = Stage::new("wide") else { return };
+    let (session, waiter, first) = stage.block();
+    stage.watch("120", "40", "--view tree --interval 0.2");
+    let screen = stage.shows("X node");
+    assert!(screen.contains(&format!("▼ {session}")) && screen.contains("Alerts"), "{screen}");
+    drop(first);
+    assert!(waiter.join().unwrap());
+    stage.keys(&["q"]);
+    stage.shows("ended 0 as before");
 }
