@@ -25,7 +25,7 @@ pub const WATCH_MS_MIN: u64 = 100;
 pub const WATCH_MS_MAX: u64 = 60_000;
 
 message! { reply "a picture",
-    /// What the daemon is doing, all as of one moment.
+    /// What the daemon is doing, looked at within a millisecond or so: the sessions first, then locks and storage.
     #[derive(Eq, serde::Serialize)]
     pub struct Picture {
         /// When, in milliseconds since 1970.
@@ -93,7 +93,7 @@ message! { reply "the storage",
         pub old_version_bytes_max: u64 = 0,
         /// Snapshots and pins that are open.
         pub readers: u64 = 0,
-        /// The oldest snapshot of a session's transaction or cursor, if there is one.
+        /// The oldest snapshot of a session's transaction, if there is one.
         pub oldest_snapshot: Option<OldestSnapshot>,
         /// The checkpoint that is under way, and the last one.
         pub checkpoint: CheckpointState = CheckpointState::default(),
