@@ -119,8 +119,15 @@ fn every_question_in_every_format() {
     let table = ask(&["path", "code=AUS", "code=AGR", "--type", "route"]);
     assert!(table.contains("-route->") && table.ends_with("3 edges\n"), "{table}");
 
-    let top = run_ok(std::process::Command::new(program("graphite-top")), &["--db", db.to_str().unwrap()]);
-    assert!(top.contains("3749 nodes, 57645 edges"), "{top}");
+    let top = || std::process::Command::new(program("graphite-top"));
+    let once = ["--db", db.to_str().unwrap(), "--once", "--format", "json"];
+    let picture: serde_json::Value = serde_json::from_str(&run_ok(top(), &once)).unwrap();
+    assert_eq!((&picture["schema"], &picture["status"]["nodes"]), (&1.into(), &3749.into()), "{picture}");
+    let refused = run(top(), &once[..2]);
+    assert!(
+        refused.code == USAGE && refused.err.contains("--once"),
+        "a screen needs a terminal: {refused:?}"
+    );
 }
 
 #[test]
