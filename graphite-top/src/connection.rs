@@ -1,10 +1,10 @@
 //! The connection to the daemon, in a thread of its own: it asks for pictures, and sends what the operator orders.
 //!
-//! Pictures are asked for one at a time and not sent unasked, so that nothing piles up when the terminal is slow. When the
-//! connection is lost it is made again, at growing intervals; the screen says since when it shows what was.
+//! Pictures are asked for one at a time and not sent unasked, and the way to the screen is short; so nothing piles up when
+//! the terminal is slow. When the connection is lost it is made again, at growing intervals; the screen says since when it shows what was.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use graphite_client::messages::{Cancel, Kill, Picture};
@@ -14,6 +14,8 @@ use crate::event::Event;
 
 /// Name and version that the daemon shows.
 pub const CLIENT: &str = concat!("graphite-top/", env!("CARGO_PKG_VERSION"));
+/// What is said of an order that nobody carries out.
+const GONE: &str = "the connection that this was seen through is gone; nothing was done";
 /// First and longest pause between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -22,6 +24,13 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub enum Order {
     /// Ask so often.
     Every(Duration),
+    /// Do something to a session, as it was seen through the connection of this number; no other carries it out.
+    Act(u64, Act),
+}
+
+/// What is done to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
     /// End the statement that was seen.
     Cancel(Cancel),
     /// End the session that was seen.
@@ -35,6 +44,8 @@ pub enum Link {
     Up {
         /// Our own session.
         session: u64,
+        /// Which connection it is, counted from 1.
+        number: u64,
     },
     /// It is not, for a reason; it will be tried again.
     Down(String),
@@ -58,13 +69,13 @@ pub fn connect(target: &Target) -> Result<Client, Error> {
 }
 
 /// Runs until the screen is gone. The first connection is made by the caller, whose errors end the program.
-pub fn run(mut client: Client, mut target: Target, orders: &Receiver<Order>, events: &Sender<Event>) {
-    loop {
+pub fn run(mut client: Client, mut target: Target, orders: &Receiver<Order>, events: &SyncSender<Event>) {
+    for number in 1.. {
         let session = client.server().session;
-        if events.send(Event::Link(Link::Up { session })).is_err() {
+        if events.send(Event::Link(Link::Up { session, number })).is_err() {
             return;
         }
-        let Some(error) = watch(&mut client, &mut target, orders, events) else { return };
+        let Some(error) = watch(&mut client, number, &mut target, orders, events) else { return };
         if events.send(Event::Link(Link::Down(error.to_string()))).is_err() {
             return;
         }
@@ -77,9 +88,10 @@ pub fn run(mut client: Client, mut target: Target, orders: &Receiver<Order>, eve
 /// Asks and orders until the connection fails, with the reason; `None` if the screen is gone.
 fn watch(
     client: &mut Client,
+    number: u64,
     target: &mut Target,
     orders: &Receiver<Order>,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
 ) -> Option<Error> {
     loop {
         let asked = Instant::now();
@@ -94,8 +106,12 @@ fn watch(
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(Order::Every(interval)) => target.interval = interval,
-                Ok(order) => {
-                    let said = match carry_out(client, order) {
+                // It was on its way when the connection was lost that it was meant for.
+                Ok(Order::Act(of, _)) if of != number => {
+                    events.send(Event::Done(GONE.to_owned())).ok()?;
+                }
+                Ok(Order::Act(_, act)) => {
+                    let said = match carry_out(client, act) {
                         Ok(said) => said,
                         Err(error) if error.is_no_connection() => return Some(error),
                         Err(error) => error.to_string(),
@@ -108,10 +124,9 @@ fn watch(
     }
 }
 
-fn carry_out(client: &mut Client, order: Order) -> Result<String, Error> {
-    match order {
-        Order::Every(_) => Ok(String::new()),
-        Order::Cancel(cancel) => {
+fn carry_out(client: &mut Client, act: Act) -> Result<String, Error> {
+    match act {
+        Act::Cancel(cancel) => {
             let reply = client.call(&cancel)?;
             let session = cancel.session;
             Ok(if reply.cancelled {
@@ -120,7 +135,7 @@ fn carry_out(client: &mut Client, order: Order) -> Result<String, Error> {
                 format!("session {session} runs no statement; nothing was done")
             })
         }
-        Order::Kill(kill) => {
+        Act::Kill(kill) => {
             client.call(&kill)?;
             Ok(format!("session {} was ended", kill.session))
         }
@@ -128,7 +143,7 @@ fn carry_out(client: &mut Client, order: Order) -> Result<String, Error> {
 }
 
 /// Tries again and again. Orders that come meanwhile are refused, for they were meant for what was seen.
-fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &Sender<Event>) -> Option<Client> {
+fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &SyncSender<Event>) -> Option<Client> {
     let mut pause = BACKOFF.0;
     loop {
         let due = Instant::now() + pause;
@@ -137,7 +152,7 @@ fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &Sender<Even
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(Order::Every(interval)) => target.interval = interval,
-                Ok(_) => events.send(Event::Done("not connected; nothing was done".to_owned())).ok()?,
+                Ok(Order::Act(..)) => events.send(Event::Done(GONE.to_owned())).ok()?,
             }
         }
         match connect(target) {

@@ -19,8 +19,10 @@ const ROWS_MAX: usize = 1000;
 /// Pictures, oldest first.
 #[derive(Debug, Default)]
 pub struct History {
-    frames: Vec<Box<[u8]>>,
+    /// With their numbers, by which they are found though others go.
+    frames: Vec<(u64, Box<[u8]>)>,
     bytes: usize,
+    last: u64,
 }
 
 impl History {
@@ -30,7 +32,8 @@ impl History {
         let thinned = if is_large { record::encoded(&thinned(picture)) } else { record::encoded(picture) };
         let Some(frame) = thinned else { return };
         self.bytes += frame.len();
-        self.frames.push(frame.into_boxed_slice());
+        self.last += 1;
+        self.frames.push((self.last, frame.into_boxed_slice()));
         while self.bytes > HISTORY_BYTES_MAX || self.frames.len() > HISTORY_PICTURES_MAX {
             self.thin_out();
         }
@@ -43,7 +46,7 @@ impl History {
             at += 1;
             at > half || at % 2 == 0
         });
-        self.bytes = self.frames.iter().map(|frame| frame.len()).sum();
+        self.bytes = self.frames.iter().map(|(_, frame)| frame.len()).sum();
     }
 
     /// How many pictures there are.
@@ -58,7 +61,17 @@ impl History {
 
     /// A picture by its place.
     pub fn get(&self, at: usize) -> Option<Picture> {
-        self.frames.get(at).and_then(|frame| record::decoded(frame))
+        self.frames.get(at).and_then(|(_, frame)| record::decoded(frame))
+    }
+
+    /// The number of the picture at a place, which it keeps.
+    pub fn number(&self, at: usize) -> Option<u64> {
+        self.frames.get(at).map(|(number, _)| *number)
+    }
+
+    /// The place of the picture of that number; if it has gone, of the next that has not.
+    pub fn place(&self, number: u64) -> usize {
+        self.frames.partition_point(|(other, _)| *other < number)
     }
 }
 
@@ -107,5 +120,23 @@ mod tests {
         let newest = history.get(history.len() - 1).unwrap();
         assert_eq!(newest.at_ms, 199);
         assert!(newest.sessions.len() <= ROWS_MAX && !newest.sessions.is_empty());
+    }
+
+    #[test]
+    fn a_picture_is_found_again_though_older_ones_went() {
+        let mut history = History::default();
+        let mut picture = samples::quiet().picture;
+        let mut add = |history: &mut History, at| {
+            picture.at_ms = at;
+            history.add(&picture);
+        };
+        (0..HISTORY_PICTURES_MAX as u64).for_each(|at| add(&mut history, at));
+        let place = HISTORY_PICTURES_MAX - 10;
+        let number = history.number(place).unwrap();
+        let at = history.get(place).unwrap().at_ms;
+        add(&mut history, 1 << 40);
+        assert!(history.len() < HISTORY_PICTURES_MAX && history.place(number) != place);
+        assert_eq!(history.get(history.place(number)).unwrap().at_ms, at);
+        assert_eq!(history.get(history.place(1)).map(|oldest| oldest.at_ms), history.get(0).map(|o| o.at_ms));
     }
 }

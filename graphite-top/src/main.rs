@@ -3,9 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use graphite_client::text::harmless;
@@ -19,7 +19,7 @@ use graphite_top::scene::Scene;
 use graphite_top::screen;
 use graphite_top::state::State;
 use graphite_top::table::Sort;
-use graphite_top::terminal::Screen;
+use graphite_top::terminal::{self, Screen};
 use graphite_top::theme::{Background, Theme};
 use graphite_top::views::View;
 
@@ -36,6 +36,11 @@ const EXIT_IO: u8 = 74;
 const EXIT_PROTOCOL: u8 = 76;
 /// The daemon refuses for lack of rights.
 const EXIT_NO_PERMISSION: u8 = 77;
+
+/// Events that wait for the screen, at most; whoever has more waits with them.
+const EVENTS_MAX: usize = 4;
+/// How long the screen may take to leave when a signal asks it to.
+const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Shows what the daemon of a Graphite database is doing")]
@@ -150,7 +155,7 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
     if cli.once {
         return write_once(cli, &state, &target);
     }
-    let (events, inbox) = mpsc::channel();
+    let (events, inbox) = mpsc::sync_channel(EVENTS_MAX);
     let (orders, orders_in) = mpsc::channel();
     if let Some(path) = &cli.replay {
         state.is_replay = true;
@@ -179,26 +184,39 @@ fn need_terminal() -> Result<(), Failure> {
     Err(Failure(EXIT_USAGE, "this is no terminal; --once --format json writes one picture".to_owned()))
 }
 
-fn spawn(events: &Sender<Event>, work: impl FnOnce(&Sender<Event>) + Send + 'static) {
+fn spawn(events: &SyncSender<Event>, work: impl FnOnce(&SyncSender<Event>) + Send + 'static) {
     let events = events.clone();
     // It ends with the program, or when the screen is gone.
     let _ = thread::spawn(move || work(&events));
 }
 
-fn signals(events: &Sender<Event>) -> io::Result<()> {
+fn signals(events: &SyncSender<Event>) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     spawn(events, move |events| {
         for signal in signals.forever() {
-            if events.send(Event::Signal(signal)).is_err() {
-                return;
+            let deadline = Instant::now() + LEAVES_WITHIN;
+            while let Err(TrySendError::Full(_)) = events.try_send(Event::Signal(signal)) {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(20));
             }
+            // A terminal that takes nothing holds the screen up for ever.
+            thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            terminal::abandon();
+            std::process::exit(i32::from(ended_by(signal)));
         }
     });
     Ok(())
 }
 
-fn keyboard(events: &Sender<Event>) {
+/// The exit code of whoever a signal ends.
+fn ended_by(signal: i32) -> u8 {
+    128 + u8::try_from(signal).unwrap_or(0)
+}
+
+fn keyboard(events: &SyncSender<Event>) {
     loop {
         let event = match crossterm::event::read() {
             Ok(crossterm::event::Event::Key(key)) => Event::Key(key),
@@ -213,7 +231,7 @@ fn keyboard(events: &Sender<Event>) {
     }
 }
 
-fn play(mut replay: Replay, interval: Duration, events: &Sender<Event>) {
+fn play(mut replay: Replay, interval: Duration, events: &SyncSender<Event>) {
     loop {
         let event = match replay.next_picture() {
             Ok(Some(picture)) => Event::Picture(Box::new(picture)),
@@ -241,7 +259,7 @@ fn watch(
         // How long the picture has been stale is all that changes by itself.
         let patience = if state.down.is_some() { Duration::from_secs(1) } else { Duration::from_secs(3600) };
         let mut next = inbox.recv_timeout(patience);
-        loop {
+        for _ in 0..EVENTS_MAX {
             match next {
                 Ok(event) => {
                     if let Some(code) = happened(state, event, orders)? {
@@ -276,7 +294,7 @@ fn happened(state: &mut State, event: Event, orders: &Sender<Order>) -> Result<O
             state.message = Some("the recording ends here; [ and ] step through it".to_owned());
             state.paused = true;
         }
-        Event::Signal(signal) => return Ok(Some(128 + u8::try_from(signal).unwrap_or(0))),
+        Event::Signal(signal) => return Ok(Some(ended_by(signal))),
         Event::InputLost(why) => return Err(Failure(EXIT_IO, format!("the terminal is gone: {why}"))),
     }
     Ok(None)
@@ -284,15 +302,19 @@ fn happened(state: &mut State, event: Event, orders: &Sender<Order>) -> Result<O
 
 fn write_once(cli: &Cli, state: &State, target: &Target) -> Result<u8, Failure> {
     let (before, picture) = connection::two_pictures(target)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut text = Vec::new();
     let written = match cli.format {
-        Format::Json => once::json(&mut out, &picture),
+        Format::Json => once::json(&mut text, &picture),
         Format::Csv => {
             let scene = Scene::new(picture, Some(&before));
-            once::csv(&mut out, &scene, cli.view, state.filter.as_ref(), state.sorts[cli.view.place()])
+            once::csv(&mut text, &scene, cli.view, state.filter.as_ref(), state.sorts[cli.view.place()])
         }
     };
-    match written.and_then(|()| out.flush()) {
+    let mut out = io::stdout().lock();
+    match written
+        .and_then(|()| once::put(&mut out, &text, io::stdout().is_terminal()))
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(0),
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use graphite_client::messages::Picture;
+use graphite_client::text::harmless;
 use serde::Serialize;
 
 use crate::filter::Filter;
@@ -60,10 +61,40 @@ pub fn csv(
     Ok(())
 }
 
+/// Writes what is for programs. Where a person looks at it, text from strangers does nothing to the terminal.
+///
+/// # Errors
+/// Of the output.
+pub fn put(out: &mut impl Write, text: &[u8], is_terminal: bool) -> io::Result<()> {
+    if !is_terminal {
+        return out.write_all(text);
+    }
+    String::from_utf8_lossy(text).lines().try_for_each(|line| writeln!(out, "{}", harmless(line)))
+}
+
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_all_bytes_and_terminals_nothing_that_acts() {
+        let strange = "sid,client\n17,\u{1b}]52;\u{9b}x\u{202e}\n";
+        let put = |is_terminal| {
+            let mut out = Vec::new();
+            put(&mut out, strange.as_bytes(), is_terminal).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(put(false), strange);
+        let shown = put(true);
+        assert_eq!(shown.lines().count(), 2);
+        assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{shown}");
     }
 }

@@ -103,10 +103,31 @@ fn counts(sessions: &[Session]) -> Counts {
     counts
 }
 
+/// One life of a daemon. Numbers of sessions and transactions begin again with each, and so may those of processes; so it
+/// is told by when it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    pid: u32,
+    began_ms: u64,
+}
+
+impl Life {
+    /// The one that the picture is of.
+    pub fn of(picture: &Picture) -> Life {
+        Life { pid: picture.status.pid, began_ms: picture.at_ms.saturating_sub(picture.status.uptime_ms) }
+    }
+
+    /// Whether it is this one.
+    pub fn is(self, other: Life) -> bool {
+        /// Moment and uptime are not read at the same instant.
+        const APART_MS_MAX: u64 = 1000;
+        self.pid == other.pid && self.began_ms.abs_diff(other.began_ms) < APART_MS_MAX
+    }
+}
+
 fn rates(before: &Picture, now: &Picture) -> Rates {
     let elapsed_ms = now.at_ms.saturating_sub(before.at_ms);
-    let is_same_life = before.status.pid == now.status.pid && before.status.uptime_ms <= now.status.uptime_ms;
-    if elapsed_ms == 0 || !is_same_life {
+    if elapsed_ms == 0 || !Life::of(before).is(Life::of(now)) {
         return Rates::default();
     }
     let per_second = |before: u64, now: u64| now.saturating_sub(before) as f64 * 1000.0 / elapsed_ms as f64;

@@ -108,7 +108,9 @@ fn mode(state: &State) -> String {
         return format!("STALE {}", span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
     }
     match (state.past, state.paused) {
-        (Some(at), _) => format!("PAST -{}", state.history.len().saturating_sub(at + 1)),
+        (Some(number), _) => {
+            format!("PAST -{}", state.history.len().saturating_sub(state.history.place(number) + 1))
+        }
         (None, true) => "PAUSED".to_owned(),
         (None, false) if state.is_replay => "REPLAY".to_owned(),
         (None, false) => "LIVE".to_owned(),
@@ -204,8 +206,10 @@ fn body(
     }
     let shown = usize::from(rows.saturating_sub(1));
     let last = (state.first + shown).min(state.listing.len());
+    let mut formatted = 0;
     for (line, at) in (y..).zip(state.first..last) {
         row(pen, scene, main, line, at, &places);
+        formatted += 1;
     }
     let below = state.listing.len() - last;
     let rest = match (&state.listing, below) {
@@ -236,7 +240,7 @@ fn body(
         };
         side(pen, scene, pane);
     }
-    Drawn { rows: last - state.first }
+    Drawn { rows: formatted }
 }
 
 fn heading(pen: &mut Pen<'_>, main: Rect, y: u16, place: Place) {
@@ -407,13 +411,13 @@ fn overlay(pen: &mut Pen<'_>, area: Rect) {
         return;
     }
     let height = u16::try_from(lines.len()).unwrap_or(12) + 2;
-    let frame = Rect { x: 1, y: (area.height - height) / 2, width: area.width.min(100) - 2, height };
+    let frame = Rect { x: 0, y: (area.height - height) / 2, width: area.width.min(100), height };
     let blank = " ".repeat(usize::from(frame.width));
     for y in frame.y..frame.y + height {
         pen.line(frame, y, &blank, Role::Selected);
     }
     for (y, line) in (frame.y + 1..).zip(lines) {
-        pen.line(Rect { x: 3, width: frame.width - 4, ..frame }, y, &line, Role::Selected);
+        pen.line(Rect { x: 3, width: frame.width - 6, ..frame }, y, &line, Role::Selected);
     }
 }
 
@@ -469,6 +473,9 @@ mod tests {
             assert!(text.is_ascii(), "{text}");
             assert!(!text.contains('\x1b'), "{text}");
         }
+        // Nor is the direction of reading turned, where all other letters are shown as they are.
+        let (text, _) = drawn(samples::chain(), View::Sessions, (120, 40), false);
+        assert!(!text.contains('\u{202e}') && text.contains("eve\\u{"), "{text}");
     }
 
     #[test]

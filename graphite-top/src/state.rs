@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use graphite_client::messages::{Cancel, Kill, Picture};
+use graphite_client::messages::{Cancel, Kill, Mode, Picture};
 use rustc_hash::FxHashSet;
 
-use crate::connection::{Link, Order};
+use crate::connection::{Act, Link, Order};
 use crate::filter::Filter;
 use crate::format::{counted, span};
 use crate::history::History;
 use crate::record::{self, Recorder};
-use crate::scene::Scene;
+use crate::scene::{Life, Scene};
 use crate::table::{self, Sort};
 use crate::theme::Theme;
 use crate::tree::{self, Line};
@@ -86,7 +86,7 @@ pub struct State {
     /// The last minutes.
     pub history: History,
     /// Which of them is shown.
-    pub past: Option<usize>,
+    pub past: Option<u64>,
     /// The line under the cursor.
     pub cursor: usize,
     /// The first line that is shown.
@@ -109,6 +109,10 @@ pub struct State {
     pub down: Option<(Instant, String)>,
     /// Our own session.
     pub own_session: Option<u64>,
+    /// The number of the connection.
+    link: u64,
+    /// The daemon that is there, once it has shown itself.
+    alive: Option<Life>,
     /// Commits per second, oldest first.
     pub commits: Vec<u64>,
     /// Sessions that waited, oldest first.
@@ -144,6 +148,8 @@ impl State {
             message: None,
             down: None,
             own_session: None,
+            link: 0,
+            alive: None,
             commits: Vec::new(),
             waits: Vec::new(),
             recorder: None,
@@ -160,6 +166,7 @@ impl State {
             }
         }
         self.history.add(&picture);
+        self.alive = Some(Life::of(&picture));
         if self.paused {
             return;
         }
@@ -189,7 +196,11 @@ impl State {
     /// The connection came or went.
     pub fn link(&mut self, link: Link) {
         match link {
-            Link::Up { session } => (self.own_session, self.down) = (Some(session), None),
+            Link::Up { session, number } => {
+                (self.own_session, self.link, self.down, self.question) = (Some(session), number, None, None);
+                // Until it has shown something, nobody knows whether it is the daemon that was there before.
+                self.alive = None;
+            }
             Link::Down(why) => {
                 let since = self.down.take().map_or_else(Instant::now, |(since, _)| since);
                 self.down = Some((since, why));
@@ -240,10 +251,11 @@ impl State {
     /// Steps through the last minutes.
     pub fn step(&mut self, by: isize) {
         let last = self.history.len().saturating_sub(1);
-        let at = self.past.unwrap_or(last).saturating_add_signed(by).min(last);
+        let now = self.past.map_or(last, |number| self.history.place(number));
+        let at = now.saturating_add_signed(by).min(last);
         let before = at.checked_sub(1).and_then(|at| self.history.get(at));
         if let Some(picture) = self.history.get(at) {
-            (self.past, self.paused) = (Some(at), true);
+            (self.past, self.paused) = (self.history.number(at), true);
             self.show(picture, before.as_ref());
         }
     }
@@ -284,6 +296,12 @@ impl State {
         Ok(())
     }
 
+    /// Whether what is shown is of the daemon that is there.
+    fn is_of_the_living(&self) -> bool {
+        let shown = self.scene.as_ref().map(|scene| Life::of(&scene.picture));
+        shown.zip(self.alive).is_some_and(|(shown, alive)| shown.is(alive))
+    }
+
     /// Asks whether to cancel the statement or kill the session under the cursor.
     pub fn ask(&mut self, kill: bool) {
         let refusal = if self.is_replay {
@@ -292,6 +310,8 @@ impl State {
             Some("started with --read-only: nothing can be cancelled or killed")
         } else if self.down.is_some() {
             Some("not connected: nothing can be cancelled or killed")
+        } else if !self.is_of_the_living() {
+            Some("this is of a daemon that has gone: nothing can be cancelled or killed")
         } else {
             None
         };
@@ -301,7 +321,7 @@ impl State {
         }
         let Some((scene, row)) = self.scene.as_ref().zip(self.row()) else { return };
         let session = self.view.session(scene, row).and_then(|session| scene.place_of(session));
-        self.question = session.map(|place| question(scene, place, kill));
+        self.question = session.map(|place| question(scene, place, kill, self.link));
         if self.question.is_none() {
             self.message = Some("no session under the cursor".to_owned());
         }
@@ -315,7 +335,7 @@ fn push(series: &mut Vec<u64>, value: u64) {
     series.push(value);
 }
 
-fn question(scene: &Scene, place: u32, kill: bool) -> Question {
+fn question(scene: &Scene, place: u32, kill: bool, link: u64) -> Question {
     let row = &scene.picture.sessions[place as usize];
     let who = format!(
         "session {} ({}, pid {}, \"{}\")",
@@ -335,7 +355,7 @@ fn question(scene: &Scene, place: u32, kill: bool) -> Question {
     };
     let frees = format!("frees: {}; {behind}", counted(row.locks, "lock"));
     let statement = row.statement.as_deref().unwrap_or("none");
-    let (lines, order) = if kill {
+    let (lines, act) = if kill {
         let cost = match row.transaction {
             Some(number) => {
                 format!("costs: its connection, and transaction {number} is rolled back ({age} of work)")
@@ -343,22 +363,119 @@ fn question(scene: &Scene, place: u32, kill: bool) -> Question {
             None => "costs: its connection; no transaction is open".to_owned(),
         };
         let kill = Kill { session: row.session, transaction: row.transaction };
-        (vec![format!("Kill {who}?"), cost, frees, format!("statement: {statement}")], Order::Kill(kill))
+        (vec![format!("Kill {who}?"), cost, frees, format!("statement: {statement}")], Act::Kill(kill))
     } else {
-        let cost = format!(
-            "costs: its statement ({}); the client gets an error",
-            span(row.statement_ms.unwrap_or(0))
-        );
+        let ran = span(row.statement_ms.unwrap_or(0));
+        let (cost, then) = match (row.transaction, row.mode) {
+            // A statement that fails takes its transaction with it.
+            (Some(number), Some(Mode::Write)) => (
+                format!(
+                    "costs: its statement ({ran}), and transaction {number} is rolled back ({age} of work)"
+                ),
+                frees,
+            ),
+            (Some(_), _) => (
+                format!("costs: its statement ({ran}); the client gets an error"),
+                format!("keeps: its connection and its transaction, which only reads; {behind}"),
+            ),
+            (None, _) => {
+                (format!("costs: its statement ({ran}), which is undone; the client gets an error"), frees)
+            }
+        };
         let cancel = Cancel {
             session: row.session,
             transaction: Some(row.transaction.unwrap_or(0)),
-            statement: (row.statement_number > 0).then_some(row.statement_number),
+            statement: Some(row.statement_number),
         };
-        let keeps = format!("keeps: its connection and, until the client ends it, its transaction; {behind}");
         (
-            vec![format!("Cancel the statement of {who}?"), cost, keeps, format!("statement: {statement}")],
-            Order::Cancel(cancel),
+            vec![format!("Cancel the statement of {who}?"), cost, then, format!("statement: {statement}")],
+            Act::Cancel(cancel),
         )
     };
-    Question { lines, order }
+    Question { lines, order: Order::Act(link, act) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+    use graphite_client::messages::SessionState;
+
+    fn state() -> State {
+        let theme = Theme { color: false, light: false, ascii: true };
+        State::new(theme, View::Sessions, Duration::from_secs(1))
+    }
+
+    /// The daemon that was there before, begun anew: its sessions have the same numbers.
+    fn another(picture: &Picture) -> Picture {
+        let mut another = picture.clone();
+        another.at_ms += 60_000;
+        another.status.uptime_ms = 5_000;
+        another
+    }
+
+    #[test]
+    fn what_is_of_a_daemon_that_has_gone_is_not_acted_on() {
+        let mut state = state();
+        state.link(Link::Up { session: 16, number: 1 });
+        let picture = samples::chain().picture;
+        state.take(picture.clone());
+        state.ask(true);
+        let order = state.question.take().map(|question| question.order);
+        assert!(matches!(order, Some(Order::Act(1, Act::Kill(_)))), "{order:?}");
+
+        state.pause();
+        state.link(Link::Down("gone".to_owned()));
+        state.ask(true);
+        assert_eq!(state.question, None);
+        state.link(Link::Up { session: 16, number: 2 });
+        state.ask(true);
+        assert_eq!(state.question, None, "nobody knows yet who is there");
+        state.take(another(&picture));
+        state.ask(true);
+        assert_eq!(state.question, None, "the screen stands still and shows the other one's sessions");
+        state.step(-1);
+        state.ask(false);
+        assert_eq!(state.question, None);
+        state.pause();
+        state.ask(true);
+        let order = state.question.take().map(|question| question.order);
+        assert!(matches!(order, Some(Order::Act(2, _))), "{order:?}");
+    }
+
+    /// A connection that is made again to the same daemon forgets nothing.
+    #[test]
+    fn what_was_seen_of_the_same_daemon_before_may_be_acted_on() {
+        let mut state = state();
+        state.link(Link::Up { session: 16, number: 1 });
+        let mut picture = samples::chain().picture;
+        state.take(picture.clone());
+        state.pause();
+        state.link(Link::Down("hiccup".to_owned()));
+        state.link(Link::Up { session: 17, number: 2 });
+        (picture.at_ms, picture.status.uptime_ms) = (picture.at_ms + 9_000, picture.status.uptime_ms + 9_001);
+        state.take(picture);
+        state.ask(true);
+        assert!(state.question.is_some());
+    }
+
+    #[test]
+    fn the_question_says_what_becomes_of_a_transaction() {
+        let mut scene = samples::quiet();
+        let mut ask = |mode, transaction| {
+            let mut row = samples::session(17, "alice", "etl", SessionState::Active, &[]);
+            (row.mode, row.transaction) = (mode, transaction);
+            scene.picture.sessions = vec![row];
+            question(&scene, 0, false, 1).lines.join("; ")
+        };
+        let write = ask(Some(Mode::Write), Some(9));
+        assert!(write.contains("transaction 9 is rolled back") && !write.contains("keeps"), "{write}");
+        let read = ask(Some(Mode::Read), Some(9));
+        assert!(
+            read.contains("keeps: its connection and its transaction") && !read.contains("rolled"),
+            "{read}"
+        );
+        let alone = ask(None, None);
+        assert!(alone.contains("which is undone") && !alone.contains("transaction"), "{alone}");
+    }
 }

@@ -59,6 +59,13 @@ fn give_back() {
     }
 }
 
+/// Gives back what can be given back without writing: for a terminal that takes nothing any more.
+pub fn abandon() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = disable_raw_mode();
+    }
+}
+
 /// A panic in any thread ends the program, for a screen without its connection would show what was for ever.
 fn give_back_on_panic() {
     let before = panic::take_hook();

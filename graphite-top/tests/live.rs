@@ -2,6 +2,7 @@
 //! way. Skipped, with a word, where tmux is not installed or the daemon was not built beside the monitor.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,12 +10,25 @@ use std::time::{Duration, Instant};
 
 use graphite_client::messages::{Begin, Commit, Mode};
 use graphite_client::{Client, props, socket_path};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// No picture within this is a failure of the test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Ends with the test, however that ends.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 struct Daemon {
-    child: Child,
+    process: Guarded,
     db: PathBuf,
 }
 
@@ -23,7 +37,7 @@ impl Daemon {
         let program = daemon_program().unwrap();
         let child = Command::new(program).arg("--db").arg(&db).stdin(Stdio::null()).spawn().unwrap();
         until("the daemon serves", || Client::connect(socket_path(&db)).ok());
-        Daemon { child, db }
+        Daemon { process: Guarded(child), db }
     }
 }
 
@@ -31,13 +45,6 @@ impl Daemon {
 fn daemon_program() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_graphite-top")).with_file_name("graphited");
     program.is_file().then_some(program)
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
@@ -198,8 +205,8 @@ fn a_signal_gives_the_terminal_back_and_a_daemon_that_goes_is_said() {
     let Some(mut stage) = Stage::new("signal") else { return };
     stage.watch("60", "16", "--interval 0.2");
     stage.shows("LIVE");
-    stage.daemon.child.kill().unwrap();
-    stage.daemon.child.wait().unwrap();
+    stage.daemon.process.0.kill().unwrap();
+    stage.daemon.process.0.wait().unwrap();
     stage.shows("stale since");
     // It comes back by itself, and with another daemon.
     stage.daemon = Daemon::start(stage.daemon.db.clone());
@@ -227,6 +234,35 @@ fn a_panic_gives_the_terminal_back() {
     stage.run("120", "40", &command);
     let screen = stage.shows("ended 70 as before");
     assert!(screen.contains("on purpose"), "{screen}");
+}
+
+/// The terminal is full and nobody reads its other end, so whatever is drawn waits. Asked to leave, it does.
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_it_from_leaving() {
+    let Some(stage) = Stage::new("stalled") else { return };
+    let pty = nix::pty::openpty(None, None).unwrap();
+    fill(&pty.slave);
+    let end = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graphite-top"));
+    command.arg("--socket").arg(stage.socket()).stdin(end()).stdout(end());
+    let mut top = Guarded(command.spawn().unwrap());
+    let status = format!("/proc/{}/status", top.0.id());
+    until("it hears signals", || {
+        let status = std::fs::read_to_string(&status).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        (caught & (1 << (Signal::SIGTERM as u32 - 1)) != 0).then_some(())
+    });
+    kill(Pid::from_raw(i32::try_from(top.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let code = until("it leaves", || top.0.try_wait().unwrap());
+    assert_eq!(code.code(), Some(143));
+}
+
+fn fill(terminal: &OwnedFd) {
+    let flags = OFlag::from_bits_retain(fcntl(terminal, FcntlArg::F_GETFL).unwrap());
+    fcntl(terminal, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).unwrap();
+    while nix::unistd::write(terminal, b"x").is_ok() {}
+    fcntl(terminal, FcntlArg::F_SETFL(flags)).unwrap();
 }
 
 #[test]

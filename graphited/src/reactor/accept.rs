@@ -2,8 +2,8 @@
 //!
 //! 1. Who may not stay is let in to be told: its first request gets the error. Past an allowance for those, a
 //!    connection is closed at once.
-//! 3. One beyond the limit may stay: a monitor that says so in its hello. Else nobody could look why the daemon is full.
 //! 2. A system without descriptors is asked again after a while, and when a session has ended; it is logged once.
+//! 3. One beyond the limit may stay: a monitor that says so in its hello. Else nobody could look why the daemon is full.
 
 use std::io;
 use std::os::fd::AsRawFd;
