@@ -194,19 +194,18 @@ fn signals(events: &SyncSender<Event>) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     spawn(events, move |events| {
-        for signal in signals.forever() {
-            let deadline = Instant::now() + LEAVES_WITHIN;
-            while let Err(TrySendError::Full(_)) = events.try_send(Event::Signal(signal)) {
-                if Instant::now() >= deadline {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(20));
+        let Some(signal) = signals.forever().next() else { return };
+        let deadline = Instant::now() + LEAVES_WITHIN;
+        while let Err(TrySendError::Full(_)) = events.try_send(Event::Signal(signal)) {
+            if Instant::now() >= deadline {
+                break;
             }
-            // A terminal that takes nothing holds the screen up for ever.
-            thread::sleep(deadline.saturating_duration_since(Instant::now()));
-            terminal::abandon();
-            std::process::exit(i32::from(ended_by(signal)));
+            thread::sleep(Duration::from_millis(20));
         }
+        // A terminal that takes nothing holds the screen up for ever.
+        thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        terminal::abandon();
+        std::process::exit(i32::from(ended_by(signal)));
     });
     Ok(())
 }
