@@ -28,7 +28,7 @@ pub const COLUMNS: &[Column] = &[
     Column { name: "sid", heading: "SID", width: 6, right: true, rank: 0, value: |s, r| Cell::Number(of(s, r).session) },
     Column { name: "pid", heading: "PID", width: 7, right: true, rank: 5, value: |s, r| Cell::Number(of(s, r).pid.into()) },
     Column { name: "user", heading: "USER", width: 7, right: false, rank: 1, value: |s, r| of(s, r).user.as_deref().into() },
-    Column { name: "client", heading: "CLIENT", width: 9, right: false, rank: 4, value: |s, r| Cell::text(&of(s, r).client) },
+    Column { name: "client", heading: "CLIENT", width: 7, right: false, rank: 4, value: |s, r| Cell::text(&of(s, r).client) },
     Column { name: "state", heading: "STATE", width: 7, right: false, rank: 0, value: |s, r| Cell::text(state(of(s, r))) },
     Column { name: "tx", heading: "TX", width: 6, right: true, rank: 2, value: |s, r| Cell::span(of(s, r).transaction_ms) },
     Column { name: "wait", heading: "WAIT", width: 6, right: true, rank: 0, value: |s, r| Cell::span(of(s, r).wait_ms) },
