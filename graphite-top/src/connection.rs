@@ -16,6 +16,8 @@ use crate::event::Event;
 pub const CLIENT: &str = concat!("graphite-top/", env!("CARGO_PKG_VERSION"));
 /// What is said of an order that nobody carries out.
 const GONE: &str = "the connection that this was seen through is gone; nothing was done";
+/// What is said of an order whose answer did not come.
+const UNKNOWN: &str = "the connection failed before the daemon answered; whether it was done is not known";
 /// First and longest pause between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -24,6 +26,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub enum Order {
     /// Ask so often.
     Every(Duration),
+    /// Show a recording at so many percent of its pace.
+    Speed(u32),
+    /// Stop showing a recording, or go on.
+    Hold(bool),
     /// Do something to a session, as it was seen through the connection of this number; no other carries it out.
     Act(u64, Act),
 }
@@ -106,6 +112,7 @@ fn watch(
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(Order::Every(interval)) => target.interval = interval,
+                Ok(Order::Speed(_) | Order::Hold(_)) => {}
                 // It was on its way when the connection was lost that it was meant for.
                 Ok(Order::Act(of, _)) if of != number => {
                     events.send(Event::Done(GONE.to_owned())).ok()?;
@@ -113,7 +120,10 @@ fn watch(
                 Ok(Order::Act(_, act)) => {
                     let said = match carry_out(client, act) {
                         Ok(said) => said,
-                        Err(error) if error.is_no_connection() => return Some(error),
+                        Err(error) if error.code().is_none() && error.is_no_connection() => {
+                            events.send(Event::Done(UNKNOWN.to_owned())).ok()?;
+                            return Some(error);
+                        }
                         Err(error) => error.to_string(),
                     };
                     events.send(Event::Done(said)).ok()?;
@@ -152,6 +162,7 @@ fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &SyncSender<
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Ok(Order::Every(interval)) => target.interval = interval,
+                Ok(Order::Speed(_) | Order::Hold(_)) => {}
                 Ok(Order::Act(..)) => events.send(Event::Done(GONE.to_owned())).ok()?,
             }
         }

@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::connection::Order;
 use crate::filter::FILTER_CHARS_MAX;
+use crate::player::SPEED_PERCENT;
 use crate::record::Recorder;
 use crate::state::State;
 use crate::views::View;
@@ -42,6 +43,7 @@ pub fn key(state: &mut State, key: KeyEvent) -> Outcome {
     }
     if let Some(question) = state.question.take() {
         if key.code == KeyCode::Char('y') {
+            state.message = Some("asked the daemon; it has not answered yet".to_owned());
             return Outcome::Order(question.order);
         }
         state.message = Some("nothing was done".to_owned());
@@ -69,20 +71,31 @@ fn ordinary(state: &mut State, code: KeyCode) -> Outcome {
         KeyCode::End => state.go(isize::MAX),
         KeyCode::Enter => state.detail = !state.detail,
         KeyCode::Esc => state.detail = false,
-        KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') => fold(state, code),
+        KeyCode::Left | KeyCode::Right | KeyCode::Char(' ') if state.view == View::Tree => fold(state, code),
         KeyCode::Char('/') => {
             state.typing =
                 Some(state.filter.as_ref().map_or_else(String::new, |filter| filter.text().to_owned()));
         }
         KeyCode::Char('s') => state.sort(false),
         KeyCode::Char('S') => state.sort(true),
-        KeyCode::Char('p') => state.pause(),
-        KeyCode::Char('[') => state.step(-1),
-        KeyCode::Char(']') => state.step(1),
+        KeyCode::Char('p') => {
+            state.pause();
+            return still(state);
+        }
+        KeyCode::Char('[') => {
+            state.step(-1);
+            return still(state);
+        }
+        KeyCode::Char(']') => {
+            state.step(1);
+            return still(state);
+        }
         KeyCode::Char('c') => state.ask(false),
         KeyCode::Char('K') => state.ask(true),
         KeyCode::Char('r') => record(state),
         KeyCode::Char('?') => state.help = true,
+        KeyCode::Char('+') if state.is_replay => return speed(state, state.speed_percent * 2),
+        KeyCode::Char('-') if state.is_replay => return speed(state, state.speed_percent / 2),
         KeyCode::Char('+') => return every(state, state.interval * 2),
         KeyCode::Char('-') => return every(state, state.interval / 2),
         _ => return Outcome::Nothing,
@@ -105,6 +118,16 @@ fn controlled(state: &mut State, code: KeyCode) -> Outcome {
         }
         _ => Outcome::Nothing,
     }
+}
+
+/// A recording waits where the screen stands still; a daemon goes on.
+fn still(state: &State) -> Outcome {
+    if state.is_replay { Outcome::Order(Order::Hold(state.paused)) } else { Outcome::Changed }
+}
+
+fn speed(state: &mut State, percent: u32) -> Outcome {
+    state.speed_percent = percent.clamp(SPEED_PERCENT.0, SPEED_PERCENT.1);
+    Outcome::Order(Order::Speed(state.speed_percent))
 }
 
 fn every(state: &mut State, interval: Duration) -> Outcome {

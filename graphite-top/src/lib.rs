@@ -16,6 +16,7 @@ pub mod format;
 pub mod history;
 pub mod input;
 pub mod once;
+pub mod player;
 pub mod record;
 #[cfg(test)]
 mod samples;

@@ -14,6 +14,7 @@ use graphite_top::connection::{self, Order, Target};
 use graphite_top::event::Event;
 use graphite_top::input::{self, Outcome};
 use graphite_top::once::{self, Format};
+use graphite_top::player;
 use graphite_top::record::{RecordError, Recorder, Replay};
 use graphite_top::scene::Scene;
 use graphite_top::screen;
@@ -57,7 +58,7 @@ struct Cli {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Seconds between pictures, 0.1 to 60
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, conflicts_with = "replay")]
     interval: f64,
     /// The view to begin with, or to write as CSV
     #[arg(long, value_enum, default_value_t = View::Sessions)]
@@ -153,6 +154,10 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
     let beside = || socket_path(&database_path(&cli.db).unwrap_or_else(|_| cli.db.clone()));
     let target = Target { socket: cli.socket.clone().unwrap_or_else(beside), interval };
     if cli.once {
+        if cli.format == Format::Json && (cli.filter.is_some() || cli.sort.is_some()) {
+            let why = "--format json is the whole picture; --filter and --sort are for --format csv";
+            return Err(Failure(EXIT_USAGE, why.to_owned()));
+        }
         return write_once(cli, &state, &target);
     }
     let (events, inbox) = mpsc::sync_channel(EVENTS_MAX);
@@ -161,7 +166,7 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
         state.is_replay = true;
         let replay = Replay::open(path)?;
         need_terminal()?;
-        spawn(&events, move |events| play(replay, interval, events));
+        spawn(&events, move |events| player::play(replay, &orders_in, events));
     } else {
         let client = first_connection(&target)?;
         need_terminal()?;
@@ -244,21 +249,6 @@ fn keyboard(events: &SyncSender<Event>) {
     }
 }
 
-fn play(mut replay: Replay, interval: Duration, events: &SyncSender<Event>) {
-    loop {
-        let event = match replay.next_picture() {
-            Ok(Some(picture)) => Event::Picture(Box::new(picture)),
-            Ok(None) => Event::End,
-            Err(error) => Event::Done(error.to_string()),
-        };
-        let ends = !matches!(event, Event::Picture(_));
-        if events.send(event).is_err() || ends {
-            return;
-        }
-        thread::sleep(interval);
-    }
-}
-
 fn watch(
     mut screen: Screen,
     state: &mut State,
@@ -269,8 +259,7 @@ fn watch(
         screen.terminal.draw(|frame| {
             screen::draw(state, frame);
         })?;
-        // How long the picture has been stale is all that changes by itself.
-        let patience = if state.down.is_some() { Duration::from_secs(1) } else { Duration::from_secs(3600) };
+        let patience = state.changes_within();
         // What came meanwhile is drawn in one go.
         for taken in 0..EVENTS_MAX {
             match inbox.recv_timeout(if taken == 0 { patience } else { Duration::ZERO }) {

@@ -31,6 +31,8 @@ pub struct Scene {
     pub rates: Rates,
     /// How many sessions wait behind each, by its place.
     pub behind: Behind,
+    /// Those who stand in somebody's way and wait for nobody, by place; whoever holds up most comes first.
+    pub roots: Vec<u32>,
     session_at: FxHashMap<u64, u32>,
     /// Places of locks, sorted by session.
     locks_by_session: Vec<u32>,
@@ -60,9 +62,10 @@ impl Scene {
         let mut locks_by_session: Vec<u32> = (0..place(picture.locks.len())).collect();
         locks_by_session.sort_by_key(|at| picture.locks[*at as usize].session);
         let behind = tree::behind(&picture.sessions, &session_at);
+        let roots = behind.roots(&picture.sessions);
         let rates = before.map_or_else(Rates::default, |before| rates(before, &picture));
         let counts = counts(&picture.sessions);
-        Scene { picture, rates, behind, session_at, locks_by_session, counts }
+        Scene { picture, rates, behind, roots, session_at, locks_by_session, counts }
     }
 
     /// A session's place in the picture.

@@ -12,12 +12,14 @@ use crate::scene::Scene;
 use crate::state::{Listing, State};
 use crate::table::{Place, places};
 use crate::theme::{Glyph, Role};
-use crate::views::{View, deadlocks, storage, tree};
+use crate::views::{View, deadlocks, sessions, storage, tree};
 
 /// The least screen: columns and lines.
 pub const LEAST: (u16, u16) = (60, 16);
 /// From so many columns on there is a pane at the side.
 const WIDE: u16 = 110;
+/// Chains that the pane has.
+const CHAINS_MAX: usize = 6;
 /// Columns of that pane.
 const PANE: u16 = 38;
 
@@ -104,7 +106,7 @@ fn scroll(state: &mut State, visible: usize) {
 }
 
 fn mode(state: &State) -> String {
-    if let Some((since, _)) = &state.down {
+    if let Some(since) = state.stale() {
         return format!("STALE {}", span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
     }
     match (state.past, state.paused) {
@@ -123,13 +125,23 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
     let (status, store) = (&picture.status, &picture.storage);
     let name = status.database.rsplit('/').next().unwrap_or_default();
     let rec = if state.recorder.is_some() { "  REC" } else { "" };
-    let every = span(u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX));
-    let title = format!(
-        "graphite-top  {name}  {}{rec}  {}  every {every}  up {}",
+    let pace = if state.is_replay {
+        format!("speed {}%", state.speed_percent)
+    } else {
+        format!("every {}", span(u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX)))
+    };
+    let mut title = format!(
+        "graphite-top  {name}  {}{rec}  {}  {pace}  up {}",
         mode(state),
         clock(picture.at_ms),
         span(status.uptime_ms)
     );
+    if let Some(who) = &state.own_name {
+        let room = usize::from(width).saturating_sub(Span::raw(title.as_str()).width() + 1);
+        if Span::raw(who.as_str()).width() < room {
+            title += &format!("{who:>room$} ");
+        }
+    }
     let spark = state.theme.sparkline(&state.commits, 6);
     let spark = if width >= 80 { spark } else { String::new() };
     let (share, _) = storage::checkpoint(scene);
@@ -340,6 +352,16 @@ fn side(pen: &mut Pen<'_>, scene: &Scene, pane: Rect) {
     if alerts.is_empty() {
         lines.push((" none".into(), Role::Dim));
     }
+    lines.push(("Chains".into(), Role::Heading));
+    for place in scene.roots.iter().take(CHAINS_MAX) {
+        let root = &scene.picture.sessions[*place as usize];
+        let (count, names) = (scene.behind(*place), sessions::names(scene, *place));
+        let who = root.user.as_deref().unwrap_or("?");
+        lines.push((format!(" ! {} {who}: {count} behind ({names})", root.session), Role::Alert));
+    }
+    if scene.roots.is_empty() {
+        lines.push((" none".into(), Role::Dim));
+    }
     lines.push(("Deadlocks".into(), Role::Heading));
     for found in scene.picture.deadlocks.iter().take(5) {
         lines.push((
@@ -365,6 +387,9 @@ fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
     } else if let Some((_, why)) = &state.down {
         let at = state.scene.as_ref().map_or_else(String::new, |scene| clock(scene.picture.at_ms));
         (format!(" ! stale since {at}: {why}; trying again"), Role::Alert)
+    } else if let Some(since) = state.stale() {
+        let age = span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+        (format!(" ! the daemon has said nothing for {age}; this is what was"), Role::Alert)
     } else if let Some(alert) = state.scene.as_ref().and_then(|scene| alerts(scene).into_iter().next()) {
         (format!(" ! {alert}"), Role::Alert)
     } else if let Some(found) = state.scene.as_ref().and_then(|scene| scene.picture.deadlocks.first()) {
@@ -392,7 +417,7 @@ const HELP: [&str; 12] = [
     "/              filter: user=bob and wait>1s",
     "s, S           sort by the next column, other way round",
     "p              pause; [ and ] step through the last minutes",
-    "+ -            longer, shorter interval",
+    "+ -            longer, shorter interval (recording: faster, slower)",
     "c, K           cancel statement, kill session (asks first)",
     "r              record to a file, end recording",
     "q              quit",

@@ -19,6 +19,9 @@ use crate::views::View;
 /// Values that a sparkline can show.
 const SERIES_MAX: usize = 120;
 
+/// A picture that is younger is not late, however short the interval.
+const LATE_AFTER_MIN: Duration = Duration::from_secs(1);
+
 /// What an order would do, waiting for the operator's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -71,6 +74,12 @@ pub struct State {
     pub interval: Duration,
     /// Whether a recording is shown.
     pub is_replay: bool,
+    /// How fast, in percent of its pace.
+    pub speed_percent: u32,
+    /// When the last picture came.
+    arrived: Option<Instant>,
+    /// Who one is, as the daemon knows it.
+    pub own_name: Option<String>,
     /// The view.
     pub view: View,
     /// By what each view is sorted.
@@ -129,6 +138,9 @@ impl State {
             read_only: false,
             interval,
             is_replay: false,
+            speed_percent: 100,
+            arrived: None,
+            own_name: None,
             view,
             sorts: [None; 6],
             filter: None,
@@ -159,12 +171,16 @@ impl State {
     /// A picture came.
     pub fn take(&mut self, picture: Picture) {
         if let Some(recorder) = &mut self.recorder {
-            let added = record::encoded(&picture).map(|frame| recorder.add(&frame));
-            if let Some(Err(error)) = added {
-                self.recorder = None;
-                self.message = Some(format!("recording ended: {error}"));
+            match record::encoded(&picture).map(|frame| recorder.add(&frame)) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    self.recorder = None;
+                    self.message = Some(format!("recording ended: {error}"));
+                }
+                None => self.message = Some("not recorded: this picture is larger than a frame".to_owned()),
             }
         }
+        self.arrived = Some(Instant::now());
         self.history.add(&picture);
         self.alive = Some(Life::of(&picture));
         if self.paused {
@@ -187,10 +203,45 @@ impl State {
     fn show(&mut self, mut picture: Picture, before: Option<&Picture>) {
         // The monitor watches others.
         if let Some(own) = self.own_session {
+            if let Some(row) = picture.sessions.iter().find(|row| row.session == own) {
+                let user = row.user.clone().unwrap_or_else(|| format!("uid {}", row.uid));
+                self.own_name = Some(if self.read_only {
+                    format!("{user}(read-only)")
+                } else if row.is_admin {
+                    format!("{user}(admin)")
+                } else {
+                    user
+                });
+            }
             picture.sessions.retain(|row| row.session != own);
         }
         self.scene = Some(Scene::new(picture, before));
         self.list();
+    }
+
+    /// Since when what is shown is not what is, and not because the operator wants it so: there is no connection, or the
+    /// daemon does not answer.
+    pub fn stale(&self) -> Option<Instant> {
+        if let Some((since, _)) = &self.down {
+            return Some(self.arrived.unwrap_or(*since));
+        }
+        self.arrived.filter(|_| !self.is_replay && !self.paused).filter(|at| at.elapsed() > self.late_after())
+    }
+
+    /// How old the newest picture may be, before the daemon is late with the next.
+    fn late_after(&self) -> Duration {
+        (self.interval * 2).max(LATE_AFTER_MIN)
+    }
+
+    /// When the screen changes by itself, if nothing happens: it says how old a stale picture is.
+    pub fn changes_within(&self) -> Duration {
+        match (self.stale(), self.arrived) {
+            (Some(_), _) => Duration::from_secs(1),
+            (None, Some(at)) if !self.is_replay && !self.paused => {
+                self.late_after().saturating_sub(at.elapsed()) + Duration::from_millis(1)
+            }
+            (None, _) => Duration::from_secs(3600),
+        }
     }
 
     /// The connection came or went.

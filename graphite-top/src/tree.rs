@@ -28,6 +28,14 @@ impl Behind {
         self.waiters.get(&place).map_or(&[], Vec::as_slice)
     }
 
+    /// Those in whose way others are and who wait for nobody, with most behind them first.
+    pub fn roots(&self, sessions: &[Session]) -> Vec<u32> {
+        let waits_for_nobody = |place: &u32| sessions[*place as usize].blocked_by.is_empty();
+        let mut roots: Vec<u32> = self.waiters.keys().copied().filter(waits_for_nobody).collect();
+        roots.sort_by_key(|place| (std::cmp::Reverse(self.count(*place)), *place));
+        roots
+    }
+
     /// All that wait behind one, nearest first.
     pub fn all(&self, place: u32) -> Vec<u32> {
         let mut seen = FxHashSet::from_iter([place]);

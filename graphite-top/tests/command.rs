@@ -24,3 +24,14 @@ fn where_no_daemon_runs_it_says_so_in_one_line() {
     assert!(said.contains("/nowhere/at/all.sock"), "{said}");
     assert!(ran.stdout.is_empty());
 }
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    for ignored in [["--filter", "user=bob"], ["--sort", "wait"]] {
+        let ran = graphite_top().args(["--once", "--format", "json"]).args(ignored).output().unwrap();
+        assert_eq!(ran.status.code(), Some(2));
+        assert!(String::from_utf8(ran.stderr).unwrap().contains("--format csv"));
+    }
+    let ran = graphite_top().args(["--replay", "x", "--interval", "2"]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2));
+}

@@ -18,9 +18,11 @@ fn what_was_recorded_is_shown_again() {
 
     stage.daemon.process.0.kill().unwrap();
     stage.daemon.process.0.wait().unwrap();
-    stage.tmux(&["kill-server"]);
     let program = env!("CARGO_BIN_EXE_graphite-top");
-    stage.run("80", "24", &format!("{program} --view tree --replay {}", file.display()));
+    stage.run_again(&format!("{program} --view tree --replay {}", file.display()));
+    stage.shows("REPLAY");
+    stage.keys(&["+"]);
+    stage.shows("speed 200%");
     stage.shows("the recording ends here");
     let back = || {
         stage.keys(&["["]);
@@ -44,7 +46,6 @@ fn what_is_no_recording_is_refused_before_the_terminal_is_taken() {
     stage.run("120", "24", &format!("{program} --replay {}", letter.display()));
     let screen = stage.shows("ended 65 as before");
     assert!(screen.contains("it is no recording of graphite-top"), "{screen}");
-    stage.tmux(&["kill-server"]);
-    stage.run("120", "24", &format!("{program} --replay /nowhere/at/all"));
+    stage.run_again(&format!("{program} --replay /nowhere/at/all"));
     stage.shows("ended 66 as before");
 }

@@ -108,11 +108,20 @@ impl Stage {
 
     /// Runs something in a terminal, and says by which code it ended, and whether the terminal is as it was.
     pub(crate) fn run(&self, width: &str, height: &str, command: &str) {
-        let line = format!(
+        let line = Stage::told(command);
+        self.tmux(&["new-session", "-d", "-x", width, "-y", height, "sh", "-c", &line]);
+    }
+
+    /// As [`Stage::run`], in the terminal that is there already.
+    pub(crate) fn run_again(&self, command: &str) {
+        self.tmux(&["respawn-pane", "-k", "sh", "-c", &Stage::told(command)]);
+    }
+
+    fn told(command: &str) -> String {
+        format!(
             "before=$(stty -g); {command}; code=$?; \
              test \"$before\" = \"$(stty -g)\" && echo ended $code as before || echo ended $code otherwise; exec cat"
-        );
-        self.tmux(&["new-session", "-d", "-x", width, "-y", height, "sh", "-c", &line]);
+        )
     }
 
     pub(crate) fn screen(&self) -> String {

@@ -28,6 +28,24 @@ fn a_signal_gives_the_terminal_back_and_a_daemon_that_goes_is_said() {
     assert!(stage.dir.path().is_dir());
 }
 
+/// A daemon that is stopped keeps its connections and answers nothing.
+#[test]
+fn a_daemon_that_does_not_answer_is_not_called_live() {
+    let Some(stage) = Stage::new("silent") else { return };
+    stage.watch("80", "24", "--interval 0.2");
+    let screen = stage.shows("LIVE");
+    assert!(screen.lines().next().is_some_and(|head| head.trim_end().ends_with(')')), "who one is: {screen}");
+    let daemon = Pid::from_raw(i32::try_from(stage.daemon.process.0.id()).unwrap());
+    kill(daemon, Signal::SIGSTOP).unwrap();
+    let screen = stage.shows("the daemon has said nothing for");
+    assert!(screen.contains("STALE") && !screen.contains("LIVE"), "{screen}");
+    kill(daemon, Signal::SIGCONT).unwrap();
+    stage.shows("LIVE");
+    stage.keys(&["q"]);
+    stage.shows("ended 0 as before");
+}
+
+/// What a panic does to the terminal is seen by running this very test in one, told to panic.
 #[test]
 fn a_panic_gives_the_terminal_back() {
     const PANICS: &str = "GRAPHITE_TOP_TEST_PANICS";
@@ -47,6 +65,7 @@ fn a_panic_gives_the_terminal_back() {
     assert!(screen.contains("on purpose"), "{screen}");
 }
 
+/// The terminal is full and nobody reads its other end, so whatever is drawn waits. Asked to leave, it does.
 #[test]
 fn a_terminal_that_takes_nothing_does_not_keep_it_from_leaving() {
     let Some(stage) = Stage::new("stalled") else { return };
