@@ -17,6 +17,7 @@ pub mod history;
 pub mod input;
 pub mod once;
 pub mod player;
+pub mod question;
 pub mod record;
 #[cfg(test)]
 mod samples;

@@ -1,4 +1,8 @@
-//! Draws the screen: head, views, rows, details, keys. Only rows that are seen are formatted.
+//! Draws the screen: head, rows with details, the pane at the side, foot. Only rows that are seen are formatted.
+
+mod foot;
+mod head;
+mod side;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -6,20 +10,17 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 
-use crate::format::{bytes, clock, count, micros, percent, rate, span};
 use crate::sanitise::shown;
 use crate::scene::Scene;
 use crate::state::{Listing, State};
 use crate::table::{Place, places};
 use crate::theme::{Glyph, Role};
-use crate::views::{View, deadlocks, sessions, storage, tree};
+use crate::views::{View, tree};
 
 /// The least screen: columns and lines.
 pub const LEAST: (u16, u16) = (60, 16);
 /// From so many columns on there is a pane at the side.
 const WIDE: u16 = 110;
-/// Chains that the pane has.
-const CHAINS_MAX: usize = 6;
 /// Columns of that pane.
 const PANE: u16 = 38;
 
@@ -74,7 +75,7 @@ pub fn draw(state: &mut State, frame: &mut Frame<'_>) -> Drawn {
     }
     let tall = area.height >= 20;
     let main = if area.width >= WIDE { Rect { width: area.width - PANE - 1, ..area } } else { area };
-    let head = head_lines(state, area.width);
+    let head = head::head_lines(state, area.width);
     let head: Vec<String> = head.into_iter().take(if tall { 4 } else { 3 }).collect();
     let rows_y = u16::try_from(head.len()).unwrap_or(4) + 2;
     let detail = match (state.detail, tall) {
@@ -90,116 +91,19 @@ pub fn draw(state: &mut State, frame: &mut Frame<'_>) -> Drawn {
         pen.line(area, y, line, if y == 0 { Role::Title } else { Role::Text });
     }
     pen.buffer.set_style(Rect { height: 1, ..area }, state.theme.style(Role::Title));
-    tabs(&mut pen, area, rows_y - 2);
+    head::tabs(&mut pen, area, rows_y - 2);
     let drawn = match &state.scene {
         Some(scene) => body(&mut pen, scene, main, (rows_y, rows, detail), area),
         None => Drawn::default(),
     };
-    foot_lines(&mut pen, area, foot);
-    overlay(&mut pen, area);
+    foot::foot_lines(&mut pen, area, foot);
+    foot::overlay(&mut pen, area);
     drawn
 }
 
 fn scroll(state: &mut State, visible: usize) {
     state.first = state.first.min(state.cursor).max((state.cursor + 1).saturating_sub(visible));
     state.first = state.first.min(state.listing.len().saturating_sub(visible));
-}
-
-fn mode(state: &State) -> String {
-    if let Some(since) = state.stale() {
-        return format!("STALE {}", span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
-    }
-    match (state.past, state.paused) {
-        (Some(number), _) => {
-            format!("PAST -{}", state.history.len().saturating_sub(state.history.place(number) + 1))
-        }
-        (None, true) => "PAUSED".to_owned(),
-        (None, false) if state.is_replay => "REPLAY".to_owned(),
-        (None, false) => "LIVE".to_owned(),
-    }
-}
-
-fn head_lines(state: &State, width: u16) -> Vec<String> {
-    let Some(scene) = &state.scene else { return vec!["graphite-top  waiting for the daemon".to_owned()] };
-    let (picture, counts, rates) = (&scene.picture, &scene.counts, &scene.rates);
-    let (status, store) = (&picture.status, &picture.storage);
-    let name = status.database.rsplit('/').next().unwrap_or_default();
-    let rec = if state.recorder.is_some() { "  REC" } else { "" };
-    let pace = if state.is_replay {
-        format!("speed {}%", state.speed_percent)
-    } else {
-        format!("every {}", span(u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX)))
-    };
-    let mut title = format!(
-        "graphite-top  {name}  {}{rec}  {}  {pace}  up {}",
-        mode(state),
-        clock(picture.at_ms),
-        span(status.uptime_ms)
-    );
-    if let Some(who) = &state.own_name {
-        let room = usize::from(width).saturating_sub(Span::raw(title.as_str()).width() + 1);
-        if Span::raw(who.as_str()).width() < room {
-            title += &format!("{who:>room$} ");
-        }
-    }
-    let spark = state.theme.sparkline(&state.commits, 6);
-    let spark = if width >= 80 { spark } else { String::new() };
-    let (share, _) = storage::checkpoint(scene);
-    let checkpoint =
-        share.map_or_else(|| "idle".to_owned(), |share| format!("{} {share}%", state.theme.bar(share, 8)));
-    let snapshot = store.oldest_snapshot.map_or_else(|| "-".to_owned(), |oldest| span(oldest.age_ms));
-    let deadlocks = picture
-        .deadlocks
-        .iter()
-        .filter(|found| picture.at_ms.saturating_sub(found.at_ms) < 3_600_000)
-        .count();
-    let (done, compaction) = storage::compaction(scene);
-    let bar = done.map_or_else(String::new, |share| format!("{} {share}%  ", state.theme.bar(share, 18)));
-    vec![
-        title,
-        format!(
-            " sess {}/{} act {} wait {} idle-tx {} commit/s {} {spark} cache {}% abort {:.0}%",
-            status.sessions,
-            status.sessions_max,
-            counts.active,
-            counts.waiting,
-            counts.idle_in_transaction,
-            rate(rates.commits),
-            percent(store.cache_bytes, store.cache_bytes_max),
-            rates.abort_percent
-        ),
-        format!(
-            " locks {} wait-max {} deadlk/h {deadlocks}   WAL {} ckpt {checkpoint}   old snap {snapshot}",
-            count(picture.locks_held),
-            span(counts.longest_wait_ms),
-            bytes(store.wal_used_bytes)
-        ),
-        format!(" compact  {bar}{compaction}"),
-    ]
-}
-
-fn tabs(pen: &mut Pen<'_>, area: Rect, y: u16) {
-    let mut x = area.x + 1;
-    for (number, view) in (1..).zip(View::ALL) {
-        let chosen = view == pen.state.view;
-        let text = if chosen {
-            format!("[{number} {}]", view.title())
-        } else {
-            format!("{number} {}", view.title())
-        };
-        let role = if chosen { Role::Heading } else { Role::Text };
-        pen.text(x, y, area.width.saturating_sub(x), &text, pen.state.theme.style(role));
-        x += u16::try_from(text.len()).unwrap_or(0) + 1;
-    }
-    let filter = match &pen.state.filter {
-        None => "filter: none".to_owned(),
-        Some(filter) if filter.check(pen.state.view.columns()).is_err() => {
-            "filter: not for this view".to_owned()
-        }
-        Some(filter) => format!("filter: {}", filter.text()),
-    };
-    let left = area.width.saturating_sub(x + 1);
-    pen.text(x + 1, y, left, &filter, pen.state.theme.style(Role::Dim));
 }
 
 fn body(
@@ -250,7 +154,7 @@ fn body(
             y: y - 1,
             height: rows + detail + 1,
         };
-        side(pen, scene, pane);
+        side::side(pen, scene, pane);
     }
     Drawn { rows: formatted }
 }
@@ -303,146 +207,6 @@ fn row(pen: &mut Pen<'_>, scene: &Scene, main: Rect, y: u16, at: usize, places: 
             state.theme.style(Role::Selected)
         };
         pen.buffer.set_style(Rect { x: main.x + 1, y, width: main.width - 1, height: 1 }, style);
-    }
-}
-
-/// What an operator must not overlook, the worst first.
-pub fn alerts(scene: &Scene) -> Vec<String> {
-    let (status, store) = (&scene.picture.status, &scene.picture.storage);
-    let mut alerts = Vec::new();
-    if let Some(why) = &status.poisoned {
-        alerts.push(format!("POISONED, read-only since: {why}"));
-    } else if status.read_only {
-        alerts.push("READ-ONLY".to_owned());
-    }
-    if status.durability == graphite_client::messages::Durability::Off {
-        alerts.push("DURABILITY OFF: a power cut loses commits".to_owned());
-    }
-    if percent(status.sessions, status.sessions_max) >= 90 {
-        alerts.push(format!("{} of {} sessions are taken", status.sessions, status.sessions_max));
-    }
-    if percent(store.old_version_bytes, store.old_version_bytes_max) >= 80 {
-        alerts.push("old versions of pages are near their budget".to_owned());
-    }
-    alerts
-}
-
-fn side(pen: &mut Pen<'_>, scene: &Scene, pane: Rect) {
-    let state = pen.state;
-    let separator = state.theme.glyph(Glyph::Separator);
-    for y in pane.y..pane.y + pane.height {
-        pen.buffer.set_stringn(pane.x - 1, y, separator, 1, state.theme.style(Role::Dim));
-    }
-    let mut lines: Vec<(String, Role)> = vec![("Load".into(), Role::Heading)];
-    let spark = |values: &[u64]| state.theme.sparkline(values, 18);
-    lines.push((format!(" commit/s {:>6} {}", rate(scene.rates.commits), spark(&state.commits)), Role::Text));
-    lines.push((format!(" stmt/s   {:>6}", rate(scene.rates.statements)), Role::Text));
-    lines.push((format!(" waiting  {:>6} {}", scene.counts.waiting, spark(&state.waits)), Role::Text));
-    let p99 = scene.rates.sync_p99_us.map_or_else(|| "-".to_owned(), micros);
-    lines.push((format!(" sync p99 {p99:>6}"), Role::Text));
-    lines.push(("Storage".into(), Role::Heading));
-    for fact in [0, 2, 3, 4, 7, 8] {
-        let (name, share, words) = storage::fact(scene, fact);
-        let bar = share.map_or_else(String::new, |share| format!("{} {share}% ", state.theme.bar(share, 6)));
-        lines.push((format!(" {name} {bar}{words}"), Role::Text));
-    }
-    lines.push(("Alerts".into(), Role::Heading));
-    let alerts = alerts(scene);
-    lines.extend(alerts.iter().map(|alert| (format!(" ! {alert}"), Role::Alert)));
-    if alerts.is_empty() {
-        lines.push((" none".into(), Role::Dim));
-    }
-    lines.push(("Chains".into(), Role::Heading));
-    for place in scene.roots.iter().take(CHAINS_MAX) {
-        let root = &scene.picture.sessions[*place as usize];
-        let (count, names) = (scene.behind(*place), sessions::names(scene, *place));
-        let who = root.user.as_deref().unwrap_or("?");
-        lines.push((format!(" ! {} {who}: {count} behind ({names})", root.session), Role::Alert));
-    }
-    if scene.roots.is_empty() {
-        lines.push((" none".into(), Role::Dim));
-    }
-    lines.push(("Deadlocks".into(), Role::Heading));
-    for found in scene.picture.deadlocks.iter().take(5) {
-        lines.push((
-            format!(" {} {}, victim {}", clock(found.at_ms), deadlocks::circle(found), found.victim),
-            Role::Text,
-        ));
-    }
-    if scene.picture.deadlocks.is_empty() {
-        lines.push((" none".into(), Role::Dim));
-    }
-    for (y, (text, role)) in (pane.y..pane.y + pane.height).zip(lines) {
-        pen.line(pane, y, &text, role);
-    }
-}
-
-fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
-    let state = pen.state;
-    let (text, role) = if let Some(text) = &state.typing {
-        let wrong = state.message.as_ref().map_or_else(String::new, |why| format!("   ({why})"));
-        (format!(" /{text}_{wrong}"), Role::Heading)
-    } else if let Some(message) = &state.message {
-        (format!(" {message}"), Role::Warn)
-    } else if let Some((_, why)) = &state.down {
-        let at = state.scene.as_ref().map_or_else(String::new, |scene| clock(scene.picture.at_ms));
-        (format!(" ! stale since {at}: {why}; trying again"), Role::Alert)
-    } else if let Some(since) = state.stale() {
-        let age = span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        (format!(" ! the daemon has said nothing for {age}; this is what was"), Role::Alert)
-    } else if let Some(alert) = state.scene.as_ref().and_then(|scene| alerts(scene).into_iter().next()) {
-        (format!(" ! {alert}"), Role::Alert)
-    } else if let Some(found) = state.scene.as_ref().and_then(|scene| scene.picture.deadlocks.first()) {
-        (
-            format!(" {} deadlock {}, victim {}", clock(found.at_ms), deadlocks::circle(found), found.victim),
-            Role::Text,
-        )
-    } else {
-        (String::new(), Role::Text)
-    };
-    pen.line(area, y, &text, role);
-    let keys = if area.width < 80 {
-        " j/k move / filter s sort p pause c cancel K kill ? help"
-    } else {
-        " j/k move  Enter detail  / filter  s sort  p pause  c cancel  K kill  ? help"
-    };
-    pen.line(area, y + 1, keys, Role::Dim);
-}
-
-const HELP: [&str; 12] = [
-    "1-6, Tab       views",
-    "j k, arrows    move; PgUp PgDn Home End",
-    "Enter          details; Esc back",
-    "Left, Right    hide, show who waits behind (tree)",
-    "/              filter: user=bob and wait>1s",
-    "s, S           sort by the next column, other way round",
-    "p              pause; [ and ] step through the last minutes",
-    "+ -            longer, shorter interval (recording: faster, slower)",
-    "c, K           cancel statement, kill session (asks first)",
-    "r              record to a file, end recording",
-    "q              quit",
-    "!              marks whoever stands in somebody's way",
-];
-
-fn overlay(pen: &mut Pen<'_>, area: Rect) {
-    let mut lines: Vec<String> = Vec::new();
-    if let Some(question) = &pen.state.question {
-        lines.extend(question.lines.iter().cloned());
-        lines.push("y yes, any other key no".to_owned());
-    } else if pen.state.help {
-        lines.extend(HELP.iter().map(|line| (*line).to_owned()));
-    }
-    if lines.is_empty() {
-        return;
-    }
-    let height = u16::try_from(lines.len()).unwrap_or(12) + 2;
-    let frame = Rect { x: 0, y: (area.height - height) / 2, width: area.width.min(100), height };
-    let blank = " ".repeat(usize::from(frame.width));
-    for y in frame.y..frame.y + height {
-        pen.line(frame, y, &blank, Role::Selected);
-    }
-    for (y, line) in (frame.y + 1..).zip(lines) {
-        pen.line(Rect { x: 3, width: frame.width - 6, ..frame }, y, &line, Role::Selected);
     }
 }
 
