@@ -519,7 +519,7 @@ impl Inner {
                 Some(reader) if self.readers.hold(reader, page) => successor = version,
                 // That reader left since we asked; others may still be there.
                 Some(_) => *present = self.readers.present(),
-                None => self.cache.unlink(&successor, &version),
+                None => self.cache.unlink(&successor, version),
             }
         }
     }
