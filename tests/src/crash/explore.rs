@@ -21,7 +21,7 @@ use super::trail::{End, Trail};
 use super::{Workload, exists, workloads};
 
 /// Pages that belong to nobody and are never free: the two copies of the superblock, and the first bitmap.
-const FIXED_PAGES: u64 = 3;
+pub(super) const FIXED_PAGES: u64 = 3;
 
 /// Outcomes by chance that each operation is tried with.
 const SEEDS: u64 = 3;

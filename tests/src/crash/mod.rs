@@ -8,6 +8,7 @@
 //!
 //! To bring in another workload, add it to [`workloads::all`]; the rest follows.
 
+mod damage;
 mod explore;
 mod faults;
 mod picture;
@@ -23,6 +24,7 @@ use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
 
+pub use damage::{Harm, Places, State, harm};
 pub use explore::{Explored, explore, replay};
 pub use faults::{Failures, fail_everywhere};
 pub use picture::Picture;

@@ -112,6 +112,12 @@ impl Recorder {
         self.acknowledged_at.iter().rposition(Option::is_some)
     }
 
+    /// What came of it.
+    pub(super) fn into_run(self, workload: Workload, round: u64) -> Run {
+        let Recorder { disk, pictures, acknowledged_at, .. } = self;
+        Run { workload, round, disk, pictures, acknowledged_at }
+    }
+
     /// A checkpoint.
     ///
     /// # Errors
@@ -158,6 +164,5 @@ pub fn record(workload: Workload, round: u64) -> Result<Run> {
     disk.keep_history();
     let mut recorder = Recorder::open(&workload, round, &disk)?;
     (workload.script)(&mut recorder)?;
-    let Recorder { pictures, acknowledged_at, .. } = recorder;
-    Ok(Run { workload, round, disk, pictures, acknowledged_at })
+    Ok(recorder.into_run(workload, round))
 }

@@ -16,6 +16,9 @@ const ROOMY: Workload = Workload { name: "", cache_bytes: 8 << 20, wal_bytes: 1 
 /// The log is recycled, and pages go to the file long before a checkpoint asks for it.
 const NARROW: Workload = Workload { cache_bytes: 512 << 10, wal_bytes: 256 << 10, ..ROOMY };
 
+/// A small graph with a page of each kind, each commit of which is acknowledged before the next.
+pub(super) const SOME_OF_ALL: Workload = Workload { name: "some of all", script: some_of_all, ..ROOMY };
+
 /// All workloads.
 pub fn all() -> Vec<Workload> {
     vec![
@@ -277,5 +280,29 @@ fn reuse(r: &mut Recorder) -> Result<()> {
             r.checkpoint()?;
         }
     }
+    r.sync()
+}
+
+fn some_of_all(r: &mut Recorder) -> Result<()> {
+    names(r)?;
+    let nodes = some_nodes(r, 8)?;
+    r.sync()?;
+    let (short, long) = (text(r, 50), text(r, 9_000));
+    r.commit_with_token(TOKENS[0], |tx| {
+        tx.set_node_property(nodes[1], OTHER_KEY, short)?;
+        tx.set_node_property(nodes[2], OTHER_KEY, long)
+    })?;
+    r.sync()?;
+    r.commit(|tx| {
+        (0..1200).try_for_each(|at| tx.create_edge(nodes[0], TYPE, nodes[at % 8], &[]).map(|_| ()))
+    })?;
+    r.sync()?;
+    r.commit(|tx| tx.create_edge(nodes[3], TYPE, nodes[4], &[(KEY, Value::Int(1))]).map(|_| ()))?;
+    r.sync()?;
+    let label_set = r.change(|db| db.label_set_or_create(&[LABEL]))?;
+    let rows = NodeBatch { label_sets: vec![label_set; 10], columns: columns(r, 10) };
+    r.import(|import| import.nodes(b"some", 0, rows))?;
+    r.sync()?;
+    r.commit(|tx| tx.create_node(&[LABEL], &[]).map(|_| ()))?;
     r.sync()
 }
