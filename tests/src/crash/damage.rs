@@ -201,8 +201,10 @@ fn all_places(victim: &Victim, places: Places) -> Vec<(PathBuf, u64, bool)> {
         let page = |at: u64| at % PAGE_BYTES as u64;
         let is_tried = |at: &u64| match places {
             Places::All => true,
-            Places::Some if is_file => page(*at) < 24 || (page(*at) + at / PAGE_BYTES as u64) % 41 == 0,
-            Places::Some => at % 5 == 0,
+            Places::Some if is_file => {
+                page(*at) < 24 || (page(*at) + at / PAGE_BYTES as u64).is_multiple_of(41)
+            }
+            Places::Some => at.is_multiple_of(5),
         };
         let bytes = (0..used).filter(is_tried).map(|at| (path.clone(), at, false));
         all.extend(
