@@ -163,13 +163,12 @@ fn reconnect(target: &mut Target, orders: &Receiver<Order>, events: &SyncSender<
     }
 }
 
-/// The pictures of one life of a connection, for `--once`: two, so that there are rates.
+/// Two pictures, for `--once`, so that there are rates.
 ///
 /// # Errors
 /// The daemon's, or that of the connection.
-pub fn two_pictures(target: &Target) -> Result<(Picture, Picture), Error> {
-    let mut client = connect(target)?;
+pub fn two_pictures(client: &mut Client, interval: Duration) -> Result<(Picture, Picture), Error> {
     let first = client.picture()?;
-    std::thread::sleep(target.interval.min(Duration::from_millis(200)));
+    std::thread::sleep(interval.min(Duration::from_millis(200)));
     Ok((first, client.picture()?))
 }

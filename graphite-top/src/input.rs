@@ -35,7 +35,7 @@ pub fn key(state: &mut State, key: KeyEvent) -> Outcome {
         return Outcome::Nothing;
     }
     if key.modifiers.contains(KeyModifiers::CONTROL) {
-        return if key.code == KeyCode::Char('c') { Outcome::Quit } else { Outcome::Nothing };
+        return controlled(state, key.code);
     }
     if state.typing.is_some() {
         return typed(state, key.code);
@@ -88,6 +88,23 @@ fn ordinary(state: &mut State, code: KeyCode) -> Outcome {
         _ => return Outcome::Nothing,
     }
     Outcome::Changed
+}
+
+/// With the control key, what a line editor does.
+fn controlled(state: &mut State, code: KeyCode) -> Outcome {
+    match (code, &mut state.typing) {
+        (KeyCode::Char('c'), _) => Outcome::Quit,
+        (KeyCode::Char('u'), Some(text)) => {
+            text.clear();
+            Outcome::Changed
+        }
+        (KeyCode::Char('w'), Some(text)) => {
+            let end = text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            text.truncate(end);
+            Outcome::Changed
+        }
+        _ => Outcome::Nothing,
+    }
 }
 
 fn every(state: &mut State, interval: Duration) -> Outcome {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use graphite_client::text::harmless;
-use graphite_client::{Error, ErrorCode, database_path, socket_path};
+use graphite_client::{Client, Error, ErrorCode, database_path, socket_path};
 use graphite_top::connection::{self, Order, Target};
 use graphite_top::event::Event;
 use graphite_top::input::{self, Outcome};
@@ -163,7 +163,7 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
         need_terminal()?;
         spawn(&events, move |events| play(replay, interval, events));
     } else {
-        let client = connection::connect(&target)?;
+        let client = first_connection(&target)?;
         need_terminal()?;
         if let Some(path) = &cli.record {
             let failed = |error| Failure(EXIT_IO, format!("cannot record to {}: {error}", path.display()));
@@ -175,6 +175,20 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
     let screen = Screen::take()?;
     spawn(&events, keyboard);
     watch(screen, &mut state, &inbox, &orders)
+}
+
+/// Whoever takes a connection and ends it before it said who it is, is no daemon of ours.
+fn first_connection(target: &Target) -> Result<Client, Failure> {
+    connection::connect(target).map_err(|error| match error {
+        Error::Closed | Error::Io(_) => {
+            let who = target.socket.display();
+            Failure(
+                EXIT_PROTOCOL,
+                format!("whoever listens at {who} is no Graphite daemon, or one that ends: {error}"),
+            )
+        }
+        error => error.into(),
+    })
 }
 
 fn need_terminal() -> Result<(), Failure> {
@@ -257,9 +271,9 @@ fn watch(
         })?;
         // How long the picture has been stale is all that changes by itself.
         let patience = if state.down.is_some() { Duration::from_secs(1) } else { Duration::from_secs(3600) };
-        let mut next = inbox.recv_timeout(patience);
+        let mut wait = patience;
         for _ in 0..EVENTS_MAX {
-            match next {
+            match inbox.recv_timeout(wait) {
                 Ok(event) => {
                     if let Some(code) = happened(state, event, orders)? {
                         return Ok(code);
@@ -269,7 +283,7 @@ fn watch(
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
             }
             // What came meanwhile is drawn in one go.
-            next = inbox.recv_timeout(Duration::ZERO);
+            wait = Duration::ZERO;
         }
     }
 }
@@ -300,7 +314,7 @@ fn happened(state: &mut State, event: Event, orders: &Sender<Order>) -> Result<O
 }
 
 fn write_once(cli: &Cli, state: &State, target: &Target) -> Result<u8, Failure> {
-    let (before, picture) = connection::two_pictures(target)?;
+    let (before, picture) = connection::two_pictures(&mut first_connection(target)?, target.interval)?;
     let mut text = Vec::new();
     let written = match cli.format {
         Format::Json => once::json(&mut text, &picture),
