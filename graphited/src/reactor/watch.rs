@@ -88,12 +88,15 @@ impl Reactor {
         let (mut writers, _) = self.core.shared.admission.look();
         writers.sort_unstable();
         let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
-        let row = |session: &Session| {
-            let row = session.row(now, &writers);
-            Row { rollback_in_ms: self.core.rollback_in_ms(session, &row, now), ..row }
-        };
-        let mut rows: Vec<Row> = known.map(|session| row(session)).collect();
-        rows.sort_unstable_by_key(|row| row.session);
+        // Sorted before they are rows, which are large.
+        let mut known: Vec<&Session> = known.map(|session| &**session).collect();
+        known.sort_unstable_by_key(|session| session.id());
+        let mut rows = Vec::with_capacity(known.len());
+        for session in known {
+            let mut row = session.row(now, &writers);
+            row.rollback_in_ms = self.core.rollback_in_ms(session, &row, now);
+            rows.push(row);
+        }
         (rows, writers)
     }
 
@@ -113,11 +116,12 @@ impl Reactor {
     fn gather(&self) -> Gathered {
         let began = Instant::now();
         let (rows, writers) = self.rows(began);
+        let transaction = |row: &Row| Some((row.session, row.transaction?));
         Gathered {
             began,
+            transactions: rows.iter().filter_map(transaction).collect(),
             rows,
             writers,
-            transactions: self.transactions(),
             counts: self.counts(),
             connections: self.core.last_session - (FIRST_SESSION - 1),
         }
