@@ -18,6 +18,7 @@ mod proc_files;
 mod processes;
 mod random;
 mod report;
+mod screen;
 mod sessions;
 mod snapshot_reads;
 mod writers;

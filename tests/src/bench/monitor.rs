@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::daemon::Daemon;
 use super::report::{Gate, Line, Report, Series, Unit};
-use super::{Bench, Result};
+use super::{Bench, Result, screen};
 
 /// A picture of so many sessions is to take less than a millisecond, encoded and sent.
 const SESSIONS: usize = 1_000;
@@ -36,6 +36,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     eprintln!("monitor");
     let settings = ["--sessions-max", "6000", "--idle-in-transaction-timeout-ms", "0"];
     let daemon = Daemon::start(&bench.programs, &bench.database("monitor")?, &settings)?;
+    screen::at_rest(bench, report, &daemon)?;
     let mut observer = daemon.connect()?;
     let ids = create_nodes(&mut observer, MANY_NODES)?;
     let mut clients = (0..SESSIONS).map(|_| daemon.connect()).collect::<Result<Vec<_>>>()?;
@@ -59,6 +60,7 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         picture.locks.len()
     ));
     cost(bench, report, &daemon, &mut observer, "5,000 sessions and 50,000 locks", Gate::None)?;
+    screen::before_a_crowd(bench, report, &daemon)?;
     drop(clients);
     daemon.stop()
 }
@@ -71,9 +73,9 @@ fn create_nodes(client: &mut Client, count: usize) -> Result<Vec<NodeId>> {
     ids.ok_or_else(|| "a node that was created has no id".into())
 }
 
-/// Processor time that the daemon took so far.
-fn cpu_seconds(daemon: &Daemon) -> Result<f64> {
-    let clock = clock_getcpuclockid(Pid::from_raw(daemon.pid().cast_signed()))?;
+/// Processor time that a process took so far.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
     Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
 }
 
@@ -89,12 +91,12 @@ fn cost(
     let mut told = Series::new(format!("a picture of {of}: put together"), Unit::Seconds);
     let mut cpu = Series::new(format!("a picture of {of}: processor time, encoded and sent"), Unit::Seconds);
     for _ in 0..bench.rounds {
-        let before = cpu_seconds(daemon)?;
+        let before = cpu_seconds(daemon.pid())?;
         let mut took = Vec::new();
         for _ in 0..PICTURES {
             took.push(observer.picture()?.took_us);
         }
-        cpu.push((cpu_seconds(daemon)? - before) / f64::from(PICTURES));
+        cpu.push((cpu_seconds(daemon.pid())? - before) / f64::from(PICTURES));
         took.sort_unstable();
         told.push(took[took.len() / 2] as f64 * 1e-6);
     }
@@ -108,12 +110,12 @@ fn share(bench: &Bench, report: &mut Report, daemon: &Daemon, observer: &mut Cli
     let mut share =
         Series::new("a picture of 1,000 sessions once a second: processor time for a second", Unit::Seconds);
     for _ in 0..bench.rounds {
-        let before = cpu_seconds(daemon)?;
+        let before = cpu_seconds(daemon.pid())?;
         for _ in 0..WATCHED {
             std::thread::sleep(EVERY);
             observer.picture()?;
         }
-        share.push((cpu_seconds(daemon)? - before) / (EVERY * WATCHED).as_secs_f64());
+        share.push((cpu_seconds(daemon.pid())? - before) / (EVERY * WATCHED).as_secs_f64());
     }
     report.add(Line::new(share).gate(Gate::AtMost(SHARE_MAX)));
     Ok(())
