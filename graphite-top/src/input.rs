@@ -133,6 +133,9 @@ fn typed(state: &mut State, code: KeyCode) -> Outcome {
 }
 
 fn fold(state: &mut State, code: KeyCode) {
+    if state.view != View::Tree {
+        return;
+    }
     let Some((scene, row)) = state.scene.as_ref().zip(state.row()) else { return };
     let Some(session) = state.view.session(scene, row) else { return };
     let hide = code == KeyCode::Left || (code == KeyCode::Char(' ') && !state.folded.contains(&session));

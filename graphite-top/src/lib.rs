@@ -22,6 +22,7 @@ mod samples;
 pub mod sanitise;
 pub mod scene;
 pub mod screen;
+pub mod side;
 pub mod state;
 pub mod table;
 pub mod terminal;

@@ -39,6 +39,8 @@ const EXIT_NO_PERMISSION: u8 = 77;
 
 /// Events that wait for the screen, at most; whoever has more waits with them.
 const EVENTS_MAX: usize = 4;
+/// The longest pause between two pictures of a recording.
+const REPLAY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long the screen may take to leave when a signal asks it to.
 const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
@@ -161,7 +163,7 @@ fn start(cli: &Cli) -> Result<u8, Failure> {
         state.is_replay = true;
         let replay = Replay::open(path)?;
         need_terminal()?;
-        spawn(&events, move |events| play(replay, interval, events));
+        spawn(&events, move |events| play(replay, events));
     } else {
         let client = first_connection(&target)?;
         need_terminal()?;
@@ -244,18 +246,23 @@ fn keyboard(events: &SyncSender<Event>) {
     }
 }
 
-fn play(mut replay: Replay, interval: Duration, events: &SyncSender<Event>) {
+/// Shows what was recorded as fast as it was, but for pauses that are long.
+fn play(mut replay: Replay, events: &SyncSender<Event>) {
+    let mut before = None;
     loop {
         let event = match replay.next_picture() {
             Ok(Some(picture)) => Event::Picture(Box::new(picture)),
             Ok(None) => Event::End,
             Err(error) => Event::Done(error.to_string()),
         };
-        let ends = !matches!(event, Event::Picture(_));
-        if events.send(event).is_err() || ends {
+        let at_ms = if let Event::Picture(picture) = &event { Some(picture.at_ms) } else { None };
+        if let Some((before, at_ms)) = before.zip(at_ms) {
+            thread::sleep(Duration::from_millis(u64::saturating_sub(at_ms, before)).min(REPLAY_PAUSE_MAX));
+        }
+        before = at_ms;
+        if events.send(event).is_err() || at_ms.is_none() {
             return;
         }
-        thread::sleep(interval);
     }
 }
 
@@ -269,8 +276,9 @@ fn watch(
         screen.terminal.draw(|frame| {
             screen::draw(state, frame);
         })?;
-        // How long the picture has been stale is all that changes by itself.
-        let patience = if state.down.is_some() { Duration::from_secs(1) } else { Duration::from_secs(3600) };
+        // How old the picture is is all that changes by itself.
+        let is_old = state.down.is_some() || state.overdue().is_some();
+        let patience = if is_old { Duration::from_secs(1) } else { state.patience() };
         let mut wait = patience;
         for _ in 0..EVENTS_MAX {
             match inbox.recv_timeout(wait) {
@@ -314,6 +322,10 @@ fn happened(state: &mut State, event: Event, orders: &Sender<Order>) -> Result<O
 }
 
 fn write_once(cli: &Cli, state: &State, target: &Target) -> Result<u8, Failure> {
+    if cli.format == Format::Json && (cli.filter.is_some() || cli.sort.is_some()) {
+        let why = "--filter and --sort choose among rows of a view, which --format csv writes; JSON has the whole picture";
+        return Err(Failure(EXIT_USAGE, why.to_owned()));
+    }
     let (before, picture) = connection::two_pictures(&mut first_connection(target)?, target.interval)?;
     let mut text = Vec::new();
     let written = match cli.format {

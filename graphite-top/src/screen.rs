@@ -6,9 +6,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 
-use crate::format::{bytes, clock, count, micros, percent, rate, span};
+use crate::format::{bytes, clock, count, percent, rate, span};
 use crate::sanitise::shown;
 use crate::scene::Scene;
+use crate::side;
 use crate::state::{Listing, State};
 use crate::table::{Place, places};
 use crate::theme::{Glyph, Role};
@@ -28,9 +29,10 @@ pub struct Drawn {
     pub rows: usize,
 }
 
-struct Pen<'a> {
-    state: &'a State,
-    buffer: &'a mut Buffer,
+/// What draws.
+pub(crate) struct Pen<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) buffer: &'a mut Buffer,
 }
 
 impl Pen<'_> {
@@ -43,7 +45,7 @@ impl Pen<'_> {
         }
     }
 
-    fn line(&mut self, area: Rect, y: u16, text: &str, role: Role) {
+    pub(crate) fn line(&mut self, area: Rect, y: u16, text: &str, role: Role) {
         self.text(area.x, y, area.width, text, self.state.theme.style(role));
     }
 
@@ -104,8 +106,9 @@ fn scroll(state: &mut State, visible: usize) {
 }
 
 fn mode(state: &State) -> String {
+    let ms = |since: std::time::Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Some((since, _)) = &state.down {
-        return format!("STALE {}", span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        return format!("STALE {}", span(ms(*since)));
     }
     match (state.past, state.paused) {
         (Some(number), _) => {
@@ -113,8 +116,18 @@ fn mode(state: &State) -> String {
         }
         (None, true) => "PAUSED".to_owned(),
         (None, false) if state.is_replay => "REPLAY".to_owned(),
-        (None, false) => "LIVE".to_owned(),
+        (None, false) => match state.overdue() {
+            Some(since) => format!("LATE {}", span(ms(since))),
+            None => "LIVE".to_owned(),
+        },
     }
+}
+
+/// Who one is stands at the right, if there is room.
+fn with_who(title: String, who: Option<&str>, width: u16) -> String {
+    let Some(who) = who else { return title };
+    let room = usize::from(width).saturating_sub(Span::raw(&title).width() + 1);
+    if Span::raw(who).width() < room { format!("{title}{who:>room$}") } else { title }
 }
 
 fn head_lines(state: &State, width: u16) -> Vec<String> {
@@ -130,6 +143,7 @@ fn head_lines(state: &State, width: u16) -> Vec<String> {
         clock(picture.at_ms),
         span(status.uptime_ms)
     );
+    let title = with_who(title, state.who.as_deref(), width);
     let spark = state.theme.sparkline(&state.commits, 6);
     let spark = if width >= 80 { spark } else { String::new() };
     let (share, _) = storage::checkpoint(scene);
@@ -238,7 +252,7 @@ fn body(
             y: y - 1,
             height: rows + detail + 1,
         };
-        side(pen, scene, pane);
+        side::draw(pen, scene, pane);
     }
     Drawn { rows: formatted }
 }
@@ -294,67 +308,6 @@ fn row(pen: &mut Pen<'_>, scene: &Scene, main: Rect, y: u16, at: usize, places: 
     }
 }
 
-/// What an operator must not overlook, the worst first.
-pub fn alerts(scene: &Scene) -> Vec<String> {
-    let (status, store) = (&scene.picture.status, &scene.picture.storage);
-    let mut alerts = Vec::new();
-    if let Some(why) = &status.poisoned {
-        alerts.push(format!("POISONED, read-only since: {why}"));
-    } else if status.read_only {
-        alerts.push("READ-ONLY".to_owned());
-    }
-    if status.durability == graphite_client::messages::Durability::Off {
-        alerts.push("DURABILITY OFF: a power cut loses commits".to_owned());
-    }
-    if percent(status.sessions, status.sessions_max) >= 90 {
-        alerts.push(format!("{} of {} sessions are taken", status.sessions, status.sessions_max));
-    }
-    if percent(store.old_version_bytes, store.old_version_bytes_max) >= 80 {
-        alerts.push("old versions of pages are near their budget".to_owned());
-    }
-    alerts
-}
-
-fn side(pen: &mut Pen<'_>, scene: &Scene, pane: Rect) {
-    let state = pen.state;
-    let separator = state.theme.glyph(Glyph::Separator);
-    for y in pane.y..pane.y + pane.height {
-        pen.buffer.set_stringn(pane.x - 1, y, separator, 1, state.theme.style(Role::Dim));
-    }
-    let mut lines: Vec<(String, Role)> = vec![("Load".into(), Role::Heading)];
-    let spark = |values: &[u64]| state.theme.sparkline(values, 18);
-    lines.push((format!(" commit/s {:>6} {}", rate(scene.rates.commits), spark(&state.commits)), Role::Text));
-    lines.push((format!(" stmt/s   {:>6}", rate(scene.rates.statements)), Role::Text));
-    lines.push((format!(" waiting  {:>6} {}", scene.counts.waiting, spark(&state.waits)), Role::Text));
-    let p99 = scene.rates.sync_p99_us.map_or_else(|| "-".to_owned(), micros);
-    lines.push((format!(" sync p99 {p99:>6}"), Role::Text));
-    lines.push(("Storage".into(), Role::Heading));
-    for fact in [0, 2, 3, 4, 7, 8] {
-        let (name, share, words) = storage::fact(scene, fact);
-        let bar = share.map_or_else(String::new, |share| format!("{} {share}% ", state.theme.bar(share, 6)));
-        lines.push((format!(" {name} {bar}{words}"), Role::Text));
-    }
-    lines.push(("Alerts".into(), Role::Heading));
-    let alerts = alerts(scene);
-    lines.extend(alerts.iter().map(|alert| (format!(" ! {alert}"), Role::Alert)));
-    if alerts.is_empty() {
-        lines.push((" none".into(), Role::Dim));
-    }
-    lines.push(("Deadlocks".into(), Role::Heading));
-    for found in scene.picture.deadlocks.iter().take(5) {
-        lines.push((
-            format!(" {} {}, victim {}", clock(found.at_ms), deadlocks::circle(found), found.victim),
-            Role::Text,
-        ));
-    }
-    if scene.picture.deadlocks.is_empty() {
-        lines.push((" none".into(), Role::Dim));
-    }
-    for (y, (text, role)) in (pane.y..pane.y + pane.height).zip(lines) {
-        pen.line(pane, y, &text, role);
-    }
-}
-
 fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
     let state = pen.state;
     let (text, role) = if let Some(text) = &state.typing {
@@ -365,7 +318,8 @@ fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
     } else if let Some((_, why)) = &state.down {
         let at = state.scene.as_ref().map_or_else(String::new, |scene| clock(scene.picture.at_ms));
         (format!(" ! stale since {at}: {why}; trying again"), Role::Alert)
-    } else if let Some(alert) = state.scene.as_ref().and_then(|scene| alerts(scene).into_iter().next()) {
+    } else if let Some(alert) = state.scene.as_ref().and_then(|scene| side::alerts(scene).into_iter().next())
+    {
         (format!(" ! {alert}"), Role::Alert)
     } else if let Some(found) = state.scene.as_ref().and_then(|scene| scene.picture.deadlocks.first()) {
         (

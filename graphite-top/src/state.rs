@@ -109,6 +109,10 @@ pub struct State {
     pub down: Option<(Instant, String)>,
     /// Our own session.
     pub own_session: Option<u64>,
+    /// By which name the daemon knows who looks, and whether that may do everything.
+    pub who: Option<String>,
+    /// When the last picture came.
+    taken: Option<Instant>,
     /// The number of the connection.
     link: u64,
     /// The daemon that is there, once it has shown itself.
@@ -148,6 +152,8 @@ impl State {
             message: None,
             down: None,
             own_session: None,
+            who: None,
+            taken: None,
             link: 0,
             alive: None,
             commits: Vec::new(),
@@ -165,6 +171,7 @@ impl State {
                 self.message = Some(format!("recording ended: {error}"));
             }
         }
+        self.taken = Some(Instant::now());
         self.history.add(&picture);
         self.alive = Some(Life::of(&picture));
         if self.paused {
@@ -187,10 +194,24 @@ impl State {
     fn show(&mut self, mut picture: Picture, before: Option<&Picture>) {
         // The monitor watches others.
         if let Some(own) = self.own_session {
+            if let Some(row) = picture.sessions.iter().find(|row| row.session == own) {
+                let name = row.user.clone().unwrap_or_else(|| row.uid.to_string());
+                self.who = Some(if row.is_admin { format!("{name}(admin)") } else { name });
+            }
             picture.sessions.retain(|row| row.session != own);
         }
         self.scene = Some(Scene::new(picture, before));
         self.list();
+    }
+
+    /// How long a picture may be the newest one until it is old: that it comes late by a moment says nothing.
+    pub fn patience(&self) -> Duration {
+        self.interval * 2 + Duration::from_millis(500)
+    }
+
+    /// Since when there is the newest picture, if the next one is long due.
+    pub fn overdue(&self) -> Option<Instant> {
+        self.taken.filter(|taken| !self.is_replay && taken.elapsed() > self.patience())
     }
 
     /// The connection came or went.
