@@ -23,8 +23,8 @@ pub const CLIENT_NAME: &str = concat!("graphite_client/", env!("CARGO_PKG_VERSIO
 
 /// How long `hello` may take.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a picture may take: others' statements do not hold it up.
-const PICTURE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a picture may take, and what ends others' statements: nobody's statements hold that up.
+pub(crate) const ADMINISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -232,25 +232,40 @@ impl Client {
     /// # Errors
     /// The daemon's, or that of the connection, which is over if no answer came in time.
     pub fn picture(&mut self) -> Result<Picture> {
-        let ticket = self.send(&TakePicture {})?;
+        self.administer(&TakePicture {})
+    }
+
+    /// As [`Client::call`], for what is answered at once or by no daemon that lives.
+    pub(crate) fn administer<R: Request>(&mut self, request: &R) -> Result<R::Reply> {
+        let ticket = self.send(request)?;
         self.connection.flush()?;
-        self.connection.receive_within(ticket.msgid, PICTURE_TIMEOUT)
+        self.connection.receive_within(ticket.msgid, ADMINISTRATION_TIMEOUT)
     }
 
     /// Ends the statement that a session runs, or waits in; returns whether there was one.
     ///
     /// # Errors
-    /// `session-not-found`, `not-authorised`; that of the connection.
+    /// As [`Client::cancel_seen`].
     pub fn cancel(&mut self, session: u64) -> Result<bool> {
-        self.call(&Cancel { session, ..Default::default() }).map(|reply| reply.cancelled)
+        self.cancel_seen(&Cancel { session, ..Default::default() })
+    }
+
+    /// As [`Client::cancel`], if the session still does what it was seen to do.
+    ///
+    /// # Errors
+    /// `session-not-found`, `transaction-not-found`, `statement-not-found`, `not-authorised`: nothing was done then; that
+    /// of the connection, which is over if no answer came within ten seconds.
+    pub fn cancel_seen(&mut self, cancel: &Cancel) -> Result<bool> {
+        self.administer(cancel).map(|reply| reply.cancelled)
     }
 
     /// Ends a session, if it is still in the transaction that [`Client::sessions`] showed it in, and rolls that back.
     ///
     /// # Errors
-    /// `session-not-found`, `transaction-not-found`, `not-authorised`: nothing was done then; that of the connection.
+    /// `session-not-found`, `transaction-not-found`, `not-authorised`: nothing was done then; that of the connection, which
+    /// is over if no answer came within ten seconds.
     pub fn kill(&mut self, session: u64, transaction: Option<u64>) -> Result<()> {
-        self.call(&Kill { session, transaction }).map(|_| ())
+        self.administer(&Kill { session, transaction }).map(|_| ())
     }
 
     /// What became of the commit that was given this name with [`Transaction::commit_as`](crate::Transaction::commit_as).

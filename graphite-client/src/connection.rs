@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use graphite_protocol::message::{Body, Message, write_request_by};
-use graphite_protocol::messages::Request;
+use graphite_protocol::messages::{Notification, Request};
 use graphite_protocol::{DecodeError, Encoder, FRAME_BYTES_MAX, FrameError, FrameReader, Wire, WireError};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -188,6 +188,42 @@ impl Connection {
         }
     }
 
+    /// What the daemon tells next unasked, of this kind. Answers that come meanwhile are read over.
+    pub(crate) fn notified_within<T: Notification>(&mut self, limit: Duration) -> Result<T> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
+        let deadline = Instant::now() + limit;
+        loop {
+            let told = self.take_notification();
+            if let Some(told) = self.note(told)? {
+                self.set_read_timeout(None)?;
+                return Ok(told);
+            }
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.set_read_timeout(Some(left))?;
+            let read = self.read_once(Some(limit));
+            self.note(read)?;
+        }
+    }
+
+    fn take_notification<T: Notification>(&mut self) -> Result<Option<T>> {
+        while let Some(frame) = self.reader.next_frame()? {
+            match Message::read(frame)? {
+                Message::Notification { method, params } if method == T::METHOD => {
+                    return Ok(Some(params.read()?));
+                }
+                Message::Response { msgid, .. } => {
+                    let place = place_of(&self.outstanding, msgid);
+                    let place = place.ok_or(Error::protocol("it answers a request that was not sent"))?;
+                    self.outstanding.remove(place);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         self.stream.set_read_timeout(timeout).map_err(Error::Io)
     }
@@ -266,7 +302,7 @@ fn answer<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use graphite_protocol::message::{request_msgid, write_response};
+    use graphite_protocol::message::{request_msgid, write_notification, write_response};
     use graphite_protocol::messages::{Close, Empty, Ping};
     use std::io::{Read, Write};
 
@@ -303,6 +339,39 @@ mod tests {
         for msgid in sent {
             assert_eq!(connection.receive::<String>(msgid).unwrap().len(), 1000);
         }
+    }
+
+    #[derive(Debug)]
+    struct Told(String);
+
+    impl Wire for Told {
+        fn write(&self, out: &mut Encoder<'_>) {
+            self.0.write(out);
+        }
+
+        fn read(decoder: &mut graphite_protocol::Decoder<'_>) -> std::result::Result<Told, DecodeError> {
+            String::read(decoder).map(Told)
+        }
+    }
+
+    impl Notification for Told {
+        const METHOD: &'static str = "told";
+    }
+
+    #[test]
+    fn who_waits_to_be_told_reads_answers_over_and_does_not_wait_for_ever() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut connection = Connection::new(ours);
+        let ping = connection.enqueue(&Ping {}).unwrap();
+        let mut out = Vec::new();
+        write_response(&mut out, ping, &Empty {}, FRAME_BYTES_MAX);
+        write_notification(&mut out, &Told("x".to_owned()), FRAME_BYTES_MAX).unwrap();
+        theirs.write_all(&out).unwrap();
+        let told: Told = connection.notified_within(Duration::from_secs(60)).unwrap();
+        assert_eq!(told.0, "x");
+        let silent = connection.notified_within::<Told>(Duration::from_millis(20));
+        assert!(matches!(silent, Err(Error::NoAnswer { waited_ms: 20 })), "{silent:?}");
+        assert!(matches!(connection.notified_within::<Told>(Duration::ZERO), Err(Error::Broken)));
     }
 
     #[test]

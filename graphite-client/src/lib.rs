@@ -79,6 +79,7 @@ mod spawn;
 pub mod text;
 mod transaction;
 mod traversal;
+mod watch;
 
 pub use client::{CLIENT_NAME, Client, Ticket};
 pub use error::{Error, Result};
@@ -90,6 +91,7 @@ pub use retry::RetryPolicy;
 pub use rows::{Answer, Row, Rows};
 pub use transaction::Transaction;
 pub use traversal::Traversal;
+pub use watch::Watch;
 
 pub use graphite_protocol::messages::{self, StatusReply, Summary};
 pub use graphite_protocol::{

@@ -137,16 +137,16 @@ fn watch(
 fn carry_out(client: &mut Client, act: Act) -> Result<String, Error> {
     match act {
         Act::Cancel(cancel) => {
-            let reply = client.call(&cancel)?;
+            let was_running = client.cancel_seen(&cancel)?;
             let session = cancel.session;
-            Ok(if reply.cancelled {
+            Ok(if was_running {
                 format!("the statement of session {session} was asked to stop")
             } else {
                 format!("session {session} runs no statement; nothing was done")
             })
         }
         Act::Kill(kill) => {
-            client.call(&kill)?;
+            client.kill(kill.session, kill.transaction)?;
             Ok(format!("session {} was ended", kill.session))
         }
     }

@@ -78,6 +78,17 @@ pub(crate) struct Job {
     pub work: Work,
     /// The newest state that it has seen, which may not be durable yet.
     pub seen: Lsn,
+    /// What its statement has cost.
+    pub cost: Cost,
+}
+
+/// What is told of a statement that took long.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    /// How long it waited for locks.
+    waited: Duration,
+    /// Rows of its answer.
+    rows: u64,
 }
 
 /// An answer, and when it may leave.
@@ -212,6 +223,8 @@ impl Job {
             transaction,
             text: run.prepared.text.clone(),
             took,
+            waited: self.cost.waited,
+            rows: answer.is_ok().then_some(self.cost.rows),
             error: answer.as_ref().err().map(|error| error.code.clone()),
         });
         answer

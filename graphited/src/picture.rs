@@ -168,8 +168,8 @@ fn slow_statement(slow: &Slow, shared: &Shared) -> SlowStatement {
         transaction: slow.transaction,
         statement: slow.text.to_string(),
         took_ms: ms(slow.took),
-        wait_ms: None,
-        rows: None,
+        wait_ms: Some(ms(slow.waited)),
+        rows: slow.rows,
         error: slow.error.as_ref().map(ToString::to_string),
     }
 }

@@ -551,8 +551,15 @@ mod tests {
         let session = &reactor.sessions[&FIRST_SESSION];
         let (connection, interrupt) = (session.connection.clone(), session.interrupt.clone());
         let (state, work) = (SessionState::default(), Work::Rollback);
-        reactor.core.own_job =
-            Some(Box::new(Job { connection, interrupt, state, msgid: 1, work, seen: Lsn(0) }));
+        reactor.core.own_job = Some(Box::new(Job {
+            connection,
+            interrupt,
+            state,
+            msgid: 1,
+            work,
+            seen: Lsn(0),
+            cost: crate::job::Cost::default(),
+        }));
         reactor.look_at_ready();
         assert_eq!(reactor.core.ready.len(), 3);
         assert!(matches!(reactor.run(), Ok(Left::ForJob(_))));

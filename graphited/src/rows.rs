@@ -80,6 +80,8 @@ pub(crate) struct Rows {
     batch: Batch,
     /// Rows of `batch` that are written.
     written: usize,
+    /// Rows of the answer that was written last.
+    sent: usize,
 }
 
 impl std::fmt::Debug for Rows {
@@ -118,12 +120,17 @@ impl Rows {
     pub(crate) fn open(prepared: &Prepared, params: &Arc<query::Params>) -> Result<Rows, WireError> {
         let cursor = Cursor::open(prepared.plan.clone(), params.clone());
         let cursor = cursor.map_err(|error| errors::of_query(&error))?;
-        Ok(Rows { cursor: Some(cursor), batch: Batch::default(), written: 0 })
+        Ok(Rows { cursor: Some(cursor), batch: Batch::default(), written: 0, sent: 0 })
     }
 
     /// Rows that are there already.
     pub(crate) fn of(batch: Batch) -> Rows {
-        Rows { cursor: None, batch, written: 0 }
+        Rows { cursor: None, batch, written: 0, sent: 0 }
+    }
+
+    /// How many of them the last answer has.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent as u64
     }
 
     /// About how many bytes they keep in memory while they rest.
@@ -153,6 +160,7 @@ impl Rows {
         let result = self.write(view, out, &mut writer, limits, budget);
         match (result, writer) {
             (Ok(more), Writer::Run(writer)) => {
+                self.sent = writer.count();
                 writer.finish(&mut Encoder::new(out), more.then_some(id), summary);
                 end_response(out, mark, limits.frame_bytes)?;
                 Ok(more)

@@ -32,6 +32,10 @@ pub(crate) struct Slow {
     pub text: Arc<str>,
     /// How long it took.
     pub took: Duration,
+    /// How long of that it waited for locks.
+    pub waited: Duration,
+    /// Rows of its answer, those left to be fetched not counted; `None` if there was no answer.
+    pub rows: Option<u64>,
     /// The error that it ended with.
     pub error: Option<ErrorCode>,
 }
@@ -95,6 +99,8 @@ mod tests {
                 transaction: None,
                 text: "".into(),
                 took: Duration::ZERO,
+                waited: Duration::ZERO,
+                rows: None,
                 error: None,
             });
         }

@@ -1,7 +1,7 @@
 //! Threads that do what the reactor must not wait for.
 //!
 //! Four pools, so that none starves another: reads (as many as there are processors), writes, administration, and
-//! maintenance that was asked for; the threads of the last two live only as long as there is work.
+//! maintenance that was asked for; the threads of the last two live only as long as there is work, and a moment longer.
 //!
 //! 1. A task that was taken is done, or dropped by [`Pool::clear`]. So one is taken only if there is a thread: the
 //!    first of reads and writes is there from the start, and administration is refused if the system has none to give.
@@ -23,6 +23,9 @@ const STACK_BYTES: usize = 1 << 20;
 
 /// A thread that may leave does so when it had nothing to do for so long.
 const THREAD_IDLE: Duration = Duration::from_secs(10);
+/// The same of a pool that needs none while there is nothing to do: longer than a monitor takes from one picture to the
+/// next, for a thread that comes anew has all its memory to fetch.
+const FLEETING_IDLE: Duration = Duration::from_secs(2);
 
 /// Tasks wait for so long or twice as long for others that run, until those do not count any more; and what is to be done
 /// after tasks waits for so long at most.
@@ -42,7 +45,7 @@ enum Idle {
     Stays,
     /// It leaves after a while, unless it is the only one or reserved.
     Lingers,
-    /// It leaves.
+    /// It leaves after a moment.
     Leaves,
 }
 
@@ -216,9 +219,8 @@ impl Shared {
                 (woke, is_left) = (Woke::Told, false);
                 continue;
             }
-            let has_to = queue.is_closed || when_idle == Idle::Leaves;
-            let may = woke == Woke::Bored && queue.may_be_fewer();
-            if queue.tasks.is_empty() && queue.unsettled == 0 && (has_to || may) {
+            let may = woke == Woke::Bored && (when_idle == Idle::Leaves || queue.may_be_fewer());
+            if queue.tasks.is_empty() && queue.unsettled == 0 && (queue.is_closed || may) {
                 break;
             }
             (queue, woke) = self.wait(queue, when_idle);
@@ -254,9 +256,13 @@ impl Shared {
         when_idle: Idle,
     ) -> (MutexGuard<'q, Queue>, Woke) {
         let watches = queue.has_to_be_watched() && !std::mem::replace(&mut queue.is_watched, true);
-        // The last one does not wake in vain.
-        let lingers = when_idle == Idle::Lingers && queue.threads > 1;
-        let patience = if watches { Some(TICK) } else { lingers.then_some(THREAD_IDLE) };
+        let patience = match when_idle {
+            _ if watches => Some(TICK),
+            Idle::Leaves => Some(FLEETING_IDLE),
+            // The last one does not wake in vain.
+            Idle::Lingers if queue.threads > 1 => Some(THREAD_IDLE),
+            Idle::Lingers | Idle::Stays => None,
+        };
         let is_over;
         (queue, is_over) = self.sleep(queue, patience, watches);
         queue.is_watched &= !watches;
@@ -348,7 +354,7 @@ impl Pool {
         Pool { when_idle: Idle::Lingers, shared, ..Pool::new(name, threads_max) }
     }
 
-    /// A pool whose threads leave when there is nothing to do.
+    /// A pool whose threads leave when there was nothing to do for a moment.
     pub(crate) fn fleeting(name: &'static str, threads_max: usize) -> Pool {
         Pool { when_idle: Idle::Leaves, ..Pool::new(name, threads_max) }
     }

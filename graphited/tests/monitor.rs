@@ -78,7 +78,7 @@ fn one_picture_shows_who_waits_for_what_and_behind_whom() {
     assert!(waits.wait_ends_in_ms.is_some_and(|ms| ms <= 60_000));
     assert_eq!(holds.state, SessionState::IdleInTransaction);
     assert!(holds.rollback_in_ms.is_some_and(|ms| ms <= 60_000) && holds.is_admin && !holds.is_reserved);
-    assert_eq!((holds.statement_number, waits.statement_number), (1, 1));
+    assert_eq!((holds.statement_number, waits.statement_number), (2, 1), "begin counts, too");
     assert!(seen.locks.iter().any(|lock| !lock.granted && lock.session == second));
     assert_eq!(seen.locks_awaited, 1);
     assert_eq!(seen.locks_held + 1, seen.locks.len() as u64);
@@ -119,6 +119,44 @@ fn a_deadlock_is_shown_with_who_was_in_it_though_they_are_gone() {
 }
 
 #[test]
+fn of_a_slow_statement_it_is_told_how_long_it_waited_for_locks() {
+    let daemon = Daemon::start(&["--slow-statement-ms", "5", "--lock-timeout-ms", "60000"]);
+    let mut observer = daemon.client();
+    let id = observer.create(0).unwrap();
+    let (mut one, _) = holder(&daemon, id);
+    let (mut other, second) = client(&daemon);
+    let sent = other.send(&common::run(set(id, 2)));
+    until(|| of(&picture(&mut observer), second).wait_ms.is_some_and(|ms| ms >= 20));
+    one.commit().unwrap();
+    other.answer::<graphite_protocol::messages::Run>(sent).unwrap();
+    let seen = picture(&mut observer);
+    let slow = seen.slow_statements.iter().find(|slow| slow.session == second).unwrap();
+    assert!(slow.wait_ms.is_some_and(|ms| (20..=slow.took_ms).contains(&ms)), "{slow:?}");
+    daemon.stop();
+}
+
+/// The locks are left out, and the picture comes.
+#[test]
+fn locks_that_do_not_fit_into_a_frame_are_only_counted() {
+    let daemon = Daemon::start(&["--frame-bytes-max", "8192", "--result-bytes-max", "4096"]);
+    let mut observer = daemon.client();
+    let ids: Vec<u64> = (0..160).map(|n| observer.create(n).unwrap()).collect();
+    // Each so few that they are not made one.
+    let holders: Vec<Client> = ids
+        .chunks(20)
+        .map(|ids| {
+            let (mut writer, _) = holder(&daemon, ids[0]);
+            ids[1..].iter().for_each(|&id| drop(writer.run(set(id, 1)).unwrap()));
+            writer
+        })
+        .collect();
+    let seen = picture(&mut observer);
+    assert!(seen.locks.is_empty() && seen.locks_held > 160, "{} of {}", seen.locks.len(), seen.locks_held);
+    assert_eq!(seen.sessions.len(), holders.len() + 1);
+    daemon.stop();
+}
+
+#[test]
 fn statements_past_the_threshold_are_kept_and_others_not() {
     for (threshold, kept) in [("0", true), ("off", false)] {
         let daemon = Daemon::start(&["--slow-statement-ms", threshold]);
@@ -133,6 +171,7 @@ fn statements_past_the_threshold_are_kept_and_others_not() {
                 (session, std::process::id(), "test/1")
             );
             assert_eq!((slow.statement.contains("create"), &slow.error), (true, &None));
+            assert_eq!((slow.wait_ms, slow.rows), (Some(0), Some(1)));
         }
         daemon.stop();
     }
@@ -219,6 +258,8 @@ fn a_full_daemon_has_a_place_for_one_monitor_that_only_looks() {
     let daemon = Daemon::start(&["--sessions-max", "2"]);
     let mut others = [daemon.client(), daemon.client()];
     let hello = Hello { protocol: 1, client: "top/1".into(), monitor: Some(true) };
+    // However many crowd at the door and say nothing.
+    let _crowd: Vec<Client> = (0..100).map(|_| daemon.stranger()).collect();
     let mut monitor = daemon.stranger();
     let session = monitor.call(&hello).unwrap().session;
     let seen = picture(&mut monitor);

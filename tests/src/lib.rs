@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod crash;
 pub mod history;
 pub mod ldbc;
 pub mod proc_files;

@@ -34,3 +34,18 @@ pub fn usage(pid: u32) -> Usage {
         descriptors: descriptors as u64,
     }
 }
+
+/// How often its threads have gone to sleep, all together. A thread that has ended is not counted any more.
+///
+/// # Panics
+/// If it has ended.
+pub fn switches(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there").flatten();
+    // A thread may end while it is looked at.
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    let of = |status: String| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse().ok()
+    };
+    statuses.filter_map(of).sum()
+}

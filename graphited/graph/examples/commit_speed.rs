@@ -2,7 +2,8 @@
 //! `cargo run --release -p graphite-graph --example commit_speed`.
 //!
 //! First the applier alone: write sets that are ready, many in a group, by the processor time of the one thread. Then
-//! whole transactions with their locks and leases, by the clock: of one thread, and of several.
+//! whole transactions with their locks and leases, by the clock: of one thread, and of several. `APPLIER=32` measures only
+//! the applier, several times, with so many write sets in a group.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,9 +155,16 @@ fn measure(db: &GraphDb) -> Result<()> {
     let type_ = db.type_id_or_create("KNOWS")?;
     let ids = load(db, type_, &mut random)?;
     let mut first = EdgeSlot(EDGES as u64 * 2);
-    for size in GROUP_SIZES {
+    let sizes = match std::env::var("APPLIER") {
+        Ok(size) => vec![size.parse().unwrap_or(32); 5],
+        Err(_) => GROUP_SIZES.to_vec(),
+    };
+    for size in sizes {
         applier_alone(db, type_, &ids, &mut random, first, size)?;
         first.0 += SETS as u64;
+    }
+    if std::env::var_os("APPLIER").is_some() {
+        return Ok(());
     }
     for threads in [1, THREADS] {
         transactions(db, type_, &ids, threads)?;

@@ -104,6 +104,10 @@ impl TransactionLocks {
         self.owner.borrow().held()
     }
 
+    pub(crate) fn waited(&self) -> Duration {
+        self.owner.borrow().waited()
+    }
+
     pub(crate) fn canceller(&self) -> LockCanceller {
         self.owner.borrow().canceller()
     }

@@ -147,7 +147,7 @@ impl Entry {
 
     fn write(self, directory: &mut Page, index: usize) {
         let at = ENTRIES + index * ENTRY_BYTES;
-        let raw = &mut directory.body_mut()[at..at + ENTRY_BYTES];
+        let raw = directory.range_mut(at..at + ENTRY_BYTES);
         raw[..4].copy_from_slice(&self.page.map_or(0, |page| page.0).to_le_bytes());
         raw[4..6].copy_from_slice(&u16::from(self.full).to_le_bytes());
         raw[6..].copy_from_slice(&self.floor.to_le_bytes());
@@ -197,11 +197,11 @@ fn u32_at(page: &Page, at: usize) -> u32 {
 }
 
 fn put_u16(page: &mut Page, at: usize, value: u16) {
-    page.body_mut()[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    page.range_mut(at..at + 2).copy_from_slice(&value.to_le_bytes());
 }
 
 fn put_u32(page: &mut Page, at: usize, value: u32) {
-    page.body_mut()[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    page.range_mut(at..at + 4).copy_from_slice(&value.to_le_bytes());
 }
 
 /// Logical page and index within it.
@@ -231,7 +231,7 @@ fn slot_bytes<T: Table>(page: &Page, index: usize) -> &[u8] {
 
 fn slot_bytes_mut<T: Table>(page: &mut Page, index: usize) -> &mut [u8] {
     let at = slot_offset::<T>(index);
-    &mut page.body_mut()[at..at + T::SLOT_BYTES]
+    page.range_mut(at..at + T::SLOT_BYTES)
 }
 
 /// A directory page that is what its parent says.

@@ -109,6 +109,11 @@ impl Transaction {
         self.holdings.locks.held()
     }
 
+    /// How long it has waited for locks, all waits together.
+    pub fn lock_waited(&self) -> Duration {
+        self.holdings.locks.waited()
+    }
+
     /// The longest that it waits for one lock; `None`: for ever.
     pub fn set_lock_timeout(&mut self, timeout: Option<Duration>) {
         self.holdings.locks.set_timeout(timeout);

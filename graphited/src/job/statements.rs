@@ -12,7 +12,7 @@ use graphite_query::{Budget, Params, run_write};
 use graphite_store::locks::LockError;
 
 use super::commits::{Rest, ToCommit};
-use super::{Answer, Job, Result, no_cursor};
+use super::{Answer, Cost, Job, Result, no_cursor};
 use crate::errors;
 use crate::plans::{DecodedRun, Prepared};
 use crate::rows::{Failure, Limits, Rows};
@@ -33,6 +33,7 @@ impl Job {
         let limits = shared.limits(run.fetch);
         if let Some(Open::Write(transaction)) = &mut self.state.transaction {
             transaction.begin_statement().map_err(|error| errors::of_graph(&error))?;
+            let waited = transaction.lock_waited();
             transaction.set_statement(run.prepared.text.clone());
             let mut rows = Rows::open(&run.prepared, &run.params)?;
             let id = self.state.last_cursor + 1;
@@ -40,6 +41,7 @@ impl Job {
             let mut frame = Vec::new();
             let result =
                 rows.write_run(view, &mut frame, self.msgid, id, &run.prepared, None, limits, &budget);
+            self.cost = Cost { waited: transaction.lock_waited().saturating_sub(waited), rows: rows.sent() };
             return match self.settle(result, rows, Source::Transaction, &run.prepared, shared) {
                 Ok(()) => Ok(self.as_seen(frame)),
                 Err(error) => {
@@ -64,6 +66,7 @@ impl Job {
         let budget = shared.budget(&self.interrupt);
         let result =
             rows.write_run(snapshot, &mut frame, self.msgid, id, &run.prepared, None, limits, &budget);
+        self.cost.rows = rows.sent();
         let source = own.map_or(Source::Transaction, |own| Source::Own(Box::new(HeldSnapshot(own))));
         self.settle(result, rows, source, &run.prepared, shared)?;
         Ok(Answer::now(frame))
@@ -114,7 +117,7 @@ impl Job {
 
     /// Runs a plan in a transaction and writes its answer.
     fn statement(
-        &self,
+        &mut self,
         transaction: &mut Transaction,
         run: &DecodedRun,
         shared: &Shared,
@@ -123,7 +126,10 @@ impl Job {
         let limits = shared.limits(run.fetch);
         let budget = shared.budget(&self.interrupt);
         let params: &Params = &run.params;
-        let outcome = run_write(&run.prepared.plan, params, transaction, &budget)?;
+        let waited = transaction.lock_waited();
+        let outcome = run_write(&run.prepared.plan, params, transaction, &budget);
+        self.cost.waited += transaction.lock_waited().saturating_sub(waited);
+        let outcome = outcome?;
         let summary = summary(&outcome.summary);
         let mut rows = Rows::of(outcome.rows);
         let mut frame = Vec::new();
@@ -138,6 +144,7 @@ impl Job {
             limits,
             &budget,
         )?;
+        self.cost.rows = rows.sent();
         Ok((frame, more.then_some(rows)))
     }
 

@@ -1,7 +1,7 @@
 //! Letting clients in.
 //!
-//! 1. Who may not stay is let in to be told: its first request gets the error. Past an allowance for those, a
-//!    connection is closed at once.
+//! 1. Who may not stay is let in to be told: its first request gets the error. Past an allowance for those, the one that
+//!    came first is closed: it had its time to ask, and whoever came last may be the monitor of point 3.
 //! 2. A system without descriptors is asked again after a while, and when a session has ended; it is logged once.
 //! 3. One beyond the limit may stay: a monitor that says so in its hello. Else nobody could look why the daemon is full.
 
@@ -63,8 +63,8 @@ impl Reactor {
 
     fn let_in(&mut self, connection: Connection) -> io::Result<()> {
         let config = &self.core.shared.config;
+        let (sessions_max, hello_timeout) = (to_usize(config.sessions_max), config.hello_timeout_ms);
         let peer = connection.peer()?;
-        let sessions_max = to_usize(config.sessions_max);
         let refusal = if !is_welcome(peer) {
             tracing::warn!(uid = peer.uid, pid = peer.pid, "a stranger connected");
             let message = format!("user {} may not use this database", peer.uid);
@@ -79,13 +79,14 @@ impl Reactor {
             None
         };
         if refusal.is_some() && self.sessions.len() >= sessions_max + REFUSED_MAX {
-            return Ok(());
+            let refused = self.sessions.values().filter(|session| session.refusal.is_some());
+            let Some(first) = refused.map(|session| session.id()).min() else { return Ok(()) };
+            self.remove(first);
         }
         let id = connection.session;
         let token = usize::try_from(id).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let fd = connection.stream.as_raw_fd();
         self.core.registry.register(&mut SourceFd(&fd), Token(token), Interest::READABLE)?;
-        let hello_timeout = config.hello_timeout_ms;
         let mut session = Box::new(Session::new(connection, peer, refusal, &self.core.shared));
         if hello_timeout > 0 {
             let at = session.connected + Duration::from_millis(hello_timeout);

@@ -249,7 +249,7 @@ impl Reactor {
         };
         let (sessions, transactions) = self.counts();
         self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
-            status::status(shared, shared.db.store().status(), sessions, transactions)
+            status::status(shared, shared.db.store().status_at_once(), sessions, transactions)
         });
     }
 }

@@ -18,7 +18,7 @@ use crate::errors::{self, unsupported};
 use crate::events::Event;
 use crate::import::ImportWork;
 use crate::interrupt::Reason;
-use crate::job::{Job, Work, failed_before, no_cursor};
+use crate::job::{Cost, Job, Work, failed_before, no_cursor};
 use crate::lookup;
 use crate::people::Person;
 use crate::plans::{DecodedRun, PlanCache, Prepared};
@@ -141,6 +141,8 @@ impl Core {
             return Err(Reason::ShuttingDown.error());
         }
         session.interrupt.reset();
+        // Whatever can be cancelled is counted, so that nothing is cancelled that came after what was seen.
+        session.statement_number += 1;
         if method == Run::METHOD {
             return self.run(session, msgid, params);
         }
@@ -228,7 +230,6 @@ impl Core {
             return Err(WireError::new(ErrorCode::ReadOnlyTransaction, message));
         }
         session.statement = Some((run.prepared.clone(), session.last_active));
-        session.statement_number += 1;
         if run.prepared.writes || mode == Some(Mode::Write) {
             run.is_no_lookup();
             let timeout = run.timeout_ms;
@@ -343,7 +344,8 @@ impl Core {
         if let Work::Read(run) | Work::Write(run) = &mut work {
             run.since = Some(now);
         }
-        let job = Box::new(Job { connection, interrupt, state, msgid, work, seen: Lsn(0) });
+        let job =
+            Box::new(Job { connection, interrupt, state, msgid, work, seen: Lsn(0), cost: Cost::default() });
         let id = session.id();
         let doing = Doing::Working {
             interruptible: job.is_interruptible(),

@@ -28,6 +28,9 @@ use crate::picture::{self, Gathered};
 use crate::shared::Shared;
 use crate::timers::Kind;
 
+/// So few locks do not decide whether a picture fits into a frame; with more it is tried.
+const LOCKS_THAT_FIT: usize = 10;
+
 impl Core {
     /// Begins to send a session pictures, or ends it.
     pub(super) fn watch_daemon(&mut self, session: &mut Session, watch: Watch) -> Result<(), WireError> {
@@ -85,12 +88,15 @@ impl Reactor {
         let (mut writers, _) = self.core.shared.admission.look();
         writers.sort_unstable();
         let known = self.sessions.values().filter(|session| session.client.is_some() && !session.gone);
-        let row = |session: &Session| {
-            let row = session.row(now, &writers);
-            Row { rollback_in_ms: self.core.rollback_in_ms(session, &row, now), ..row }
-        };
-        let mut rows: Vec<Row> = known.map(|session| row(session)).collect();
-        rows.sort_unstable_by_key(|row| row.session);
+        // Sorted before they are rows, which are large.
+        let mut known: Vec<&Session> = known.map(|session| &**session).collect();
+        known.sort_unstable_by_key(|session| session.id());
+        let mut rows = Vec::with_capacity(known.len());
+        for session in known {
+            let mut row = session.row(now, &writers);
+            row.rollback_in_ms = self.core.rollback_in_ms(session, &row, now);
+            rows.push(row);
+        }
         (rows, writers)
     }
 
@@ -110,11 +116,12 @@ impl Reactor {
     fn gather(&self) -> Gathered {
         let began = Instant::now();
         let (rows, writers) = self.rows(began);
+        let transaction = |row: &Row| Some((row.session, row.transaction?));
         Gathered {
             began,
+            transactions: rows.iter().filter_map(transaction).collect(),
             rows,
             writers,
-            transactions: self.transactions(),
             counts: self.counts(),
             connections: self.core.last_session - (FIRST_SESSION - 1),
         }
@@ -127,7 +134,7 @@ impl Reactor {
         };
         let gathered = self.gather();
         self.core.on_its_own(&self.core.shared.admin, &connection, msgid, move |shared| {
-            picture::take(shared, gathered)
+            picture::take(shared, gathered).map(|picture| fitted(picture, shared))
         });
     }
 
@@ -150,7 +157,7 @@ impl Reactor {
         let (shared, under_way) = (self.core.shared.clone(), self.core.picture_under_way.clone());
         let given = self.core.shared.admin.try_give(move || {
             match picture::take(&shared, gathered) {
-                Ok(picture) => send(picture, readers, &shared),
+                Ok(picture) => send(&fitted(picture, &shared), readers, &shared),
                 Err(error) => tracing::warn!(%error, "no picture for those who watch"),
             }
             under_way.store(false, Ordering::Release);
@@ -162,16 +169,20 @@ impl Reactor {
     }
 }
 
-/// Encodes a picture once, for all who are to get it.
-fn send(mut picture: Picture, readers: Vec<Arc<Connection>>, shared: &Shared) {
-    let mut frame = Vec::new();
-    if write_notification(&mut frame, &picture, shared.frame_bytes_max()).is_err() {
-        // Who waits for whom is told by the sessions, too.
-        frame.clear();
+/// Leaves the locks out if they make the picture too large for a frame: who waits for whom is told by the sessions, too.
+fn fitted(mut picture: Picture, shared: &Shared) -> Picture {
+    let may_be_large = picture.locks.len() > LOCKS_THAT_FIT;
+    if may_be_large && write_notification(&mut Vec::new(), &picture, shared.frame_bytes_max()).is_err() {
         picture.locks = Vec::new();
-        if let Err(error) = write_notification(&mut frame, &picture, shared.frame_bytes_max()) {
-            return tracing::warn!(%error, "a picture does not fit into a frame");
-        }
+    }
+    picture
+}
+
+/// Encodes a picture once, for all who are to get it.
+fn send(picture: &Picture, readers: Vec<Arc<Connection>>, shared: &Shared) {
+    let mut frame = Vec::new();
+    if let Err(error) = write_notification(&mut frame, picture, shared.frame_bytes_max()) {
+        return tracing::warn!(%error, "a picture does not fit into a frame");
     }
     for connection in readers {
         connection.outbox.add(&frame);

@@ -9,7 +9,9 @@
 //!    older than one that was already installed. The last version of a freed page stays until it is evicted or the
 //!    page is used anew.
 //! 4. A page in `dirty` has a newest version that the file does not hold; a page that is not, does not.
-//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`, and those reserved.
+//! 5. The bytes of all versions alive, wherever they hang, are counted in `resident`, and those reserved. Versions that
+//!    nobody holds any more are kept for the next copies, so that a commit needs no new memory; they go first when bytes
+//!    are short.
 //!
 //! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it. Each look is
 //! therefore a locked instruction, which waits for all loads before it. What is asked for by [`Cache::prefetch`] it does
@@ -35,6 +37,8 @@ pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVer
 /// Pages that one call of [`Cache::evict`] looks at, at most.
 const EVICTION_TRIES_MAX: usize = 1024;
 const STRIPES: usize = 64;
+/// Versions without a use that are kept, at most: more than a group of commits and the one before it change.
+const SPARES_MAX: usize = 512;
 
 /// One published version of a page. In a cache line of its own, so that a look waits for one.
 #[derive(Debug)]
@@ -146,6 +150,8 @@ pub(crate) struct Cache {
     dirty: Mutex<BTreeSet<PageNo>>,
     /// The clock: every resident page once, in the order in which its hand passes.
     clock: Mutex<VecDeque<PageNo>>,
+    /// Versions that nobody else holds, the one that was let go of last at the end.
+    spares: Mutex<Vec<Arc<PageVersion>>>,
 }
 
 impl Cache {
@@ -159,6 +165,7 @@ impl Cache {
             old_versions: AtomicU64::new(0),
             dirty: Mutex::default(),
             clock: Mutex::default(),
+            spares: Mutex::default(),
         }
     }
 
@@ -186,6 +193,27 @@ impl Cache {
             touched: AtomicBool::new(true),
             resident: self.resident.clone(),
         })
+    }
+
+    /// As [`Cache::make_version`], of a page as it is in `base`.
+    pub(crate) fn copy_version(&self, base: &PageVersion) -> Arc<PageVersion> {
+        let spare = self.spares.lock().pop();
+        let Some(mut copy) = spare else { return self.make_version(base.page.clone()) };
+        let own = Arc::get_mut(&mut copy).expect("nobody else holds a spare");
+        own.page.copy_from(&base.page);
+        own.lsn = base.lsn;
+        own.in_file = AtomicBool::new(false);
+        own.touched = AtomicBool::new(true);
+        copy
+    }
+
+    fn keep_as_spare(&self, mut version: Arc<PageVersion>) {
+        let Some(own) = Arc::get_mut(&mut version) else { return };
+        own.previous = Previous::default();
+        let mut spares = self.spares.lock();
+        if spares.len() < SPARES_MAX {
+            spares.push(version);
+        }
     }
 
     /// Has memory that something else is about to take count as the cache's, until the guard is dropped.
@@ -295,7 +323,7 @@ impl Cache {
         let _pruning = self.pruning(number);
         if let Some(last) = &*self.table.cell(number).newest.load() {
             while let Some(version) = last.previous.load() {
-                self.unlink(last, &version);
+                self.unlink(last, version);
             }
         }
     }
@@ -306,9 +334,10 @@ impl Cache {
     }
 
     /// Takes `version` out of the chain, from behind `successor`. Readers that stand on it keep it and its tail.
-    pub(crate) fn unlink(&self, successor: &PageVersion, version: &PageVersion) {
+    pub(crate) fn unlink(&self, successor: &PageVersion, version: Arc<PageVersion>) {
         successor.previous.store(version.previous.load());
         self.old_versions.fetch_sub(1, Ordering::Relaxed);
+        self.keep_as_spare(version);
     }
 
     /// Number of versions that hang behind a newer one.
@@ -339,6 +368,8 @@ impl Cache {
         if self.resident_bytes() <= self.bytes_max {
             return;
         }
+        let spares = std::mem::take(&mut *self.spares.lock());
+        drop(spares);
         let mut clock = self.clock.lock();
         let mut tries = (clock.len() * 2).min(EVICTION_TRIES_MAX);
         while tries > 0 && self.resident_bytes() > self.bytes_max {

@@ -151,6 +151,7 @@ fn build(
         readers: Readers::new(at.end),
         poison: OnceLock::new(),
         counters: Counters::default(),
+        pages_seen: Mutex::new((applier.allocator.page_count(), applier.allocator.free_count())),
         applier: Mutex::new(applier),
         redo: AtomicU64::new(superblock.redo.0),
         checkpointing: Mutex::new(superblock),
@@ -160,7 +161,6 @@ fn build(
         threads: Threads::default(),
         last_checkpoint: Mutex::default(),
         checkpoint_progress: Progress::default(),
-        pages_seen: Mutex::default(),
         closed: AtomicBool::new(false),
         options,
     })

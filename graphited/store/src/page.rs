@@ -14,8 +14,11 @@
 //! Invariants:
 //! 1. A [`Page`] was checked (checksum, number, database) or made by us; bytes that were not are a [`RawPage`].
 //! 2. The checksum is valid only on its way to disk: [`Page::seal`] writes it, [`RawPage::check`] proves it.
+//! 3. A page knows which parts of its body may differ from the page that it was copied from, for a change of its body goes
+//!    through [`Page::body_mut`] or [`Page::range_mut`]. So nobody has to compare whole pages.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Bytes in a page, header included.
 pub const PAGE_BYTES: usize = 8192;
@@ -30,6 +33,10 @@ pub const PAGE_HEADER_BYTES: usize = LSN + 8;
 const _: () = assert!(PAGE_HEADER_BYTES == 24);
 /// Bytes in a page's body.
 pub const PAGE_BODY_BYTES: usize = PAGE_BYTES - PAGE_HEADER_BYTES;
+
+/// Bytes of a page's body that count as changed together; the last part is shorter.
+pub(crate) const PART_BYTES: usize = PAGE_BODY_BYTES.div_ceil(64).next_power_of_two();
+const _: () = assert!(PAGE_BODY_BYTES.div_ceil(PART_BYTES) == 64);
 
 /// The place of a page in the database file, in pages from its start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -132,10 +139,26 @@ impl PageKind {
 /// A page whose bytes can be trusted: checked when read, or made here.
 ///
 /// The bytes are boxed, so that a page is copied once, straight into its new place, and moved for nothing.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Page {
     bytes: Box<[u8; PAGE_BYTES]>,
+    /// A bit for each part of the body that was lent out to be changed.
+    lent: u64,
 }
+
+/// A copy counts as unchanged.
+impl Clone for Page {
+    fn clone(&self) -> Page {
+        Page { bytes: self.bytes.clone(), lent: 0 }
+    }
+}
+
+impl PartialEq for Page {
+    fn eq(&self, other: &Page) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Page {}
 
 fn zeros() -> Box<[u8; PAGE_BYTES]> {
     vec![0; PAGE_BYTES].try_into().expect("the length is that of the array")
@@ -144,7 +167,7 @@ fn zeros() -> Box<[u8; PAGE_BYTES]> {
 impl Page {
     /// A page with an empty (zero) body.
     pub fn new(number: PageNo, kind: PageKind, database: DatabaseId) -> Page {
-        let mut page = Page { bytes: zeros() };
+        let mut page = Page { bytes: zeros(), lent: 0 };
         page.bytes[KIND] = kind as u8;
         page.put_u32(NUMBER, number.0);
         page.put_u32(DATABASE, database.low());
@@ -184,10 +207,34 @@ impl Page {
         self.bytes[PAGE_HEADER_BYTES..].as_array().expect("the body's length is a constant")
     }
 
-    /// The part that belongs to the page's kind, to change.
+    /// The part that belongs to the page's kind, to change. Where little of it is changed, [`Page::range_mut`] makes the
+    /// commit cheaper.
     #[inline]
     pub fn body_mut(&mut self) -> &mut [u8; PAGE_BODY_BYTES] {
+        self.lent = u64::MAX;
         self.bytes[PAGE_HEADER_BYTES..].as_mut_array().expect("the body's length is a constant")
+    }
+
+    /// Some bytes of the body, to change.
+    #[inline]
+    pub fn range_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        let bytes = &mut self.bytes[PAGE_HEADER_BYTES..][range.clone()];
+        if !bytes.is_empty() {
+            let (first, last) = (range.start / PART_BYTES, (range.end - 1) / PART_BYTES);
+            self.lent |= (u64::MAX >> (63 - (last - first))) << first;
+        }
+        bytes
+    }
+
+    /// Where the body may differ from that of the page that this one was copied from: a bit for each [`PART_BYTES`].
+    pub(crate) fn parts_lent(&self) -> u64 {
+        self.lent
+    }
+
+    /// Makes this a copy of `other`, in the memory that it has.
+    pub(crate) fn copy_from(&mut self, other: &Page) {
+        self.bytes.copy_from_slice(&other.bytes[..]);
+        self.lent = 0;
     }
 
     /// The whole page, header included; its checksum is valid only after [`Page::seal`].
@@ -276,7 +323,7 @@ pub enum CorruptPage {
 impl RawPage {
     /// Proves that these are the bytes of page `number` of `database`.
     pub fn check(self, number: PageNo, database: DatabaseId) -> Result<Page, CorruptPage> {
-        let page = Page { bytes: self.0 };
+        let page = Page { bytes: self.0, lent: 0 };
         let found = page.get_u32(CHECKSUM);
         let computed = crc32fast::hash(&page.bytes[KIND..]);
         if found != computed {

@@ -104,7 +104,7 @@ pub trait PageWriter: PageReader {
     /// As [`PageReader::page`].
     fn set_state(&mut self, slot: usize, value: u64) -> Result<()> {
         let page = self.page_mut(STATE_PAGE)?;
-        page.body_mut()[slot * 8..slot * 8 + 8].copy_from_slice(&value.to_le_bytes());
+        page.range_mut(slot * 8..slot * 8 + 8).copy_from_slice(&value.to_le_bytes());
         Ok(())
     }
 }

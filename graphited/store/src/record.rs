@@ -71,12 +71,13 @@ impl Header {
     }
 
     #[inline]
-    fn write(&self, body: &mut Body) {
-        put_u16(body, SLOTS, self.slots);
-        put_u16(body, FREE_SLOTS, self.free_slots);
-        put_u16(body, HEAP, self.heap);
-        put_u16(body, HOLES, self.holes);
-        put_u16(body, HINT, self.hint);
+    fn write(&self, page: &mut Page) {
+        let raw = page.range_mut(0..DIRECTORY);
+        put_u16(raw, SLOTS, self.slots);
+        put_u16(raw, FREE_SLOTS, self.free_slots);
+        put_u16(raw, HEAP, self.heap);
+        put_u16(raw, HOLES, self.holes);
+        put_u16(raw, HINT, self.hint);
     }
 
     /// Offset of the lowest record.
@@ -123,8 +124,8 @@ impl Header {
     }
 
     /// Gives a record's bytes back, zeroed.
-    fn release(&mut self, body: &mut Body, offset: usize, len: usize) {
-        body[offset..offset + len].fill(0);
+    fn release(&mut self, page: &mut Page, offset: usize, len: usize) {
+        page.range_mut(offset..offset + len).fill(0);
         if offset == self.border() {
             self.heap -= len;
         } else {
@@ -139,9 +140,9 @@ fn get_u16(body: &Body, at: usize) -> usize {
 }
 
 #[inline]
-fn put_u16(body: &mut Body, at: usize, value: usize) {
+fn put_u16(raw: &mut [u8], at: usize, value: usize) {
     let value = u16::try_from(value).expect("offsets and counts within a page fit 16 bits");
-    body[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    raw[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Offset and length of a slot below the header's count.
@@ -151,10 +152,11 @@ fn entry(body: &Body, slot: usize) -> (usize, usize) {
     (get_u16(body, at), get_u16(body, at + 2))
 }
 
-fn put_entry(body: &mut Body, slot: usize, offset: usize, len: usize) {
+fn put_entry(page: &mut Page, slot: usize, offset: usize, len: usize) {
     let at = DIRECTORY + slot * ENTRY_BYTES;
-    put_u16(body, at, offset);
-    put_u16(body, at + 2, len);
+    let raw = page.range_mut(at..at + ENTRY_BYTES);
+    put_u16(raw, 0, offset);
+    put_u16(raw, 2, len);
 }
 
 /// All records by falling offset, if they keep invariants 1 and 4: what compaction may rely on.
@@ -190,17 +192,17 @@ fn by_offset(body: &Body, header: &Header) -> Result<Vec<(usize, usize, usize)>,
 
 /// Moves all records up to the body's end, in the order in which they lie, so that those above the first hole
 /// stay where they are. False, and nothing changed, if the page contradicts itself.
-fn compact(body: &mut Body, header: &mut Header) -> bool {
-    let Ok(records) = by_offset(body, header) else { return false };
+fn compact(page: &mut Page, header: &mut Header) -> bool {
+    let Ok(records) = by_offset(page.body(), header) else { return false };
     let mut to = PAGE_BODY_BYTES;
     for (offset, len, slot) in records {
         to -= len;
         if to != offset {
-            body.copy_within(offset..offset + len, to);
-            put_entry(body, slot, to, len);
+            page.body_mut().copy_within(offset..offset + len, to);
+            put_entry(page, slot, to, len);
         }
     }
-    body[header.border()..to].fill(0);
+    page.range_mut(header.border()..to).fill(0);
     header.heap -= header.holes;
     header.holes = 0;
     true
@@ -230,9 +232,9 @@ pub fn get(page: &Page, slot: u16) -> Option<&[u8]> {
 
 /// The record in `slot`, to change in place.
 pub fn get_mut(page: &mut Page, slot: u16) -> Option<&mut [u8]> {
-    let body = page.body_mut();
+    let body = page.body();
     let (offset, len) = Header::read(body)?.live(body, usize::from(slot))?;
-    Some(&mut body[offset..offset + len])
+    Some(page.range_mut(offset..offset + len))
 }
 
 /// Adds a record and gives its slot: the lowest free one, or a new one. None, and nothing changed, if it does
@@ -245,68 +247,65 @@ pub fn insert(page: &mut Page, bytes: &[u8]) -> Option<u16> {
 
 /// As [`insert`], for a record of `len` zeros that the caller then fills.
 pub fn insert_with(page: &mut Page, len: usize) -> Option<(u16, &mut [u8])> {
-    let body = page.body_mut();
-    let mut header = Header::read(body)?;
+    let mut header = Header::read(page.body())?;
     let cost = header.entry_cost();
     if len + cost > header.gap() + header.holes {
         return None;
     }
-    if len + cost > header.gap() && !compact(body, &mut header) {
+    if len + cost > header.gap() && !compact(page, &mut header) {
         return None;
     }
-    let slot = header.take_slot(body)?;
+    let slot = header.take_slot(page.body())?;
     let offset = header.place(len);
-    put_entry(body, slot, offset, len);
-    header.write(body);
-    Some((u16::try_from(slot).ok()?, &mut body[offset..offset + len]))
+    put_entry(page, slot, offset, len);
+    header.write(page);
+    Some((u16::try_from(slot).ok()?, page.range_mut(offset..offset + len)))
 }
 
 /// Replaces the record in `slot` by one that may be longer or shorter. False, and nothing changed, if there is
 /// no such record or no room for the new one.
 pub fn update(page: &mut Page, slot: u16, bytes: &[u8]) -> bool {
-    let body = page.body_mut();
     let slot = usize::from(slot);
-    let Some(mut header) = Header::read(body) else { return false };
-    let Some((offset, old)) = header.live(body, slot) else { return false };
+    let Some(mut header) = Header::read(page.body()) else { return false };
+    let Some((offset, old)) = header.live(page.body(), slot) else { return false };
     let len = bytes.len();
     let at_border = offset == header.border();
     if len == old || (len < old && len > 0 && !at_border) {
-        body[offset..offset + len].copy_from_slice(bytes);
-        body[offset + len..offset + old].fill(0);
-        put_entry(body, slot, offset, len);
+        page.range_mut(offset..offset + len).copy_from_slice(bytes);
+        page.range_mut(offset + len..offset + old).fill(0);
+        put_entry(page, slot, offset, len);
         header.holes += old - len;
-        header.write(body);
+        header.write(page);
         return true;
     }
     if len > header.gap() + header.holes + old {
         return false;
     }
     let in_one_piece = len <= header.gap() + if at_border { old } else { 0 };
-    if !in_one_piece && by_offset(body, &header).is_err() {
+    if !in_one_piece && by_offset(page.body(), &header).is_err() {
         return false;
     }
-    header.release(body, offset, old);
-    put_entry(body, slot, PAGE_BODY_BYTES, 0);
+    header.release(page, offset, old);
+    put_entry(page, slot, PAGE_BODY_BYTES, 0);
     if !in_one_piece {
-        assert!(compact(body, &mut header), "a record page added up before a record was released");
+        assert!(compact(page, &mut header), "a record page added up before a record was released");
     }
     let offset = header.place(len);
-    put_entry(body, slot, offset, len);
-    body[offset..offset + len].copy_from_slice(bytes);
-    header.write(body);
+    put_entry(page, slot, offset, len);
+    page.range_mut(offset..offset + len).copy_from_slice(bytes);
+    header.write(page);
     true
 }
 
 /// Removes the record in `slot` and frees the slot. False if there is none.
 pub fn remove(page: &mut Page, slot: u16) -> bool {
-    let body = page.body_mut();
     let slot = usize::from(slot);
-    let Some(mut header) = Header::read(body) else { return false };
-    let Some((offset, len)) = header.live(body, slot) else { return false };
-    header.release(body, offset, len);
-    put_entry(body, slot, 0, 0);
+    let Some(mut header) = Header::read(page.body()) else { return false };
+    let Some((offset, len)) = header.live(page.body(), slot) else { return false };
+    header.release(page, offset, len);
+    put_entry(page, slot, 0, 0);
     header.free_slots += 1;
-    while header.slots > 0 && header.free_slots > 0 && entry(body, header.slots - 1).0 == 0 {
+    while header.slots > 0 && header.free_slots > 0 && entry(page.body(), header.slots - 1).0 == 0 {
         header.slots -= 1;
         header.free_slots -= 1;
     }
@@ -315,7 +314,7 @@ pub fn remove(page: &mut Page, slot: u16) -> bool {
         header.heap = 0;
         header.holes = 0;
     }
-    header.write(body);
+    header.write(page);
     true
 }
 

@@ -301,12 +301,10 @@ impl Store {
     }
 
     /// As [`Store::status`], without waiting for a turn that is under way: numbers of pages may then be those of the last
-    /// call.
+    /// call, or of the opening.
     pub fn status_at_once(&self) -> StoreStatus {
         let mut pages = self.inner.pages_seen.lock();
-        let applier =
-            if *pages == (0, 0) { Some(self.inner.applier.lock()) } else { self.inner.applier.try_lock() };
-        if let Some(applier) = applier {
+        if let Some(applier) = self.inner.applier.try_lock() {
             *pages = (applier.allocator.page_count(), applier.allocator.free_count());
         }
         self.status_with(*pages)
@@ -519,7 +517,7 @@ impl Inner {
                 Some(reader) if self.readers.hold(reader, page) => successor = version,
                 // That reader left since we asked; others may still be there.
                 Some(_) => *present = self.readers.present(),
-                None => self.cache.unlink(&successor, &version),
+                None => self.cache.unlink(&successor, version),
             }
         }
     }

@@ -143,7 +143,7 @@ impl PageWriter for Turn<'_> {
         } else if !self.copies.contains_key(&number) {
             self.check_size()?;
             let base = self.inner.newest(number)?.version().clone();
-            let version = self.inner.cache.make_version(base.page.clone());
+            let version = self.inner.cache.copy_version(&base);
             self.copies.insert(number, Copy { version, base: Some(base) });
             self.count_changed();
         }
@@ -248,7 +248,7 @@ impl Turn<'_> {
         if page.kind() != PageKind::Bitmap {
             return Err(Error::body(bitmap, "it is no bitmap"));
         }
-        let bits = &mut page.body_mut()[byte];
+        let bits = &mut page.range_mut(byte..byte + 1)[0];
         if (*bits & mask != 0) == used {
             let why = if used { "a free page is marked as used" } else { "a page is freed twice" };
             return Err(Error::CorruptPage { page: number, why: CorruptPage::Body(why) });

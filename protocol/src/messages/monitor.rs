@@ -168,7 +168,7 @@ message! { reply "a session",
         pub requests: u64 = 0,
         /// Bytes that were written for it and that it did not read yet.
         pub outbox_bytes: u64 = 0,
-        /// Which of its statements [`Session::statement`] is, counted from 1; 0 if it ran none. For `cancel`.
+        /// Which of its requests is under way, or was the last, counted from 1; 0 if there was none. For `cancel`.
         pub statement_number: u64 = 0,
         /// Whether it waits to be let write at all, and holds no lock yet.
         pub awaits_admission: bool = false,

@@ -18,7 +18,7 @@ const START_SECONDS_MAX: u64 = 60;
 const IMPORT_SECONDS_MAX: u64 = 300;
 /// A daemon that the run has forgotten, because it was killed, leaves after so many seconds.
 const IDLE_EXIT_SECONDS: &str = "60";
-const BUILD: &str = "cargo build --release -p graphited -p graphite-client";
+const BUILD: &str = "cargo build --release -p graphited -p graphite-client -p graphite-top";
 
 /// The programs `graphited` and `graphite`.
 #[derive(Clone, Debug)]
@@ -27,18 +27,23 @@ pub(crate) struct Programs {
     graphite: PathBuf,
 }
 
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(format!("{} is missing; build it first: {BUILD}", path.display()).into())
+}
+
 impl Programs {
     /// Those beside this program.
     pub(crate) fn find() -> Result<Programs> {
-        let own = std::env::current_exe()?;
-        let beside = |name: &str| {
-            let path = own.with_file_name(name);
-            if path.is_file() {
-                return Ok(path);
-            }
-            Err(format!("{} is missing; build it first: {BUILD}", path.display()))
-        };
         Ok(Programs { graphited: beside("graphited")?, graphite: beside("graphite")? })
+    }
+
+    /// The monitor.
+    pub(crate) fn graphite_top(&self) -> Result<PathBuf> {
+        beside("graphite-top")
     }
 
     /// Imports a graph by the command that users have for it; returns how long that took.
@@ -126,6 +131,10 @@ impl Daemon {
     /// The database's file.
     pub(crate) fn database(&self) -> &Path {
         &self.db
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn connect(&self) -> Result<Client> {

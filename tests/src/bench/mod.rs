@@ -11,12 +11,14 @@ mod latency;
 mod limits;
 mod loaded;
 mod memory;
+mod monitor;
 mod placement;
 mod point;
 mod proc_files;
 mod processes;
 mod random;
 mod report;
+mod screen;
 mod sessions;
 mod snapshot_reads;
 mod writers;
@@ -62,6 +64,8 @@ pub(crate) enum Area {
     Memory,
     /// A daemon that has nothing to do
     Idle,
+    /// What a monitor costs the daemon: pictures, and commits beside it
+    Monitor,
 }
 
 /// What was asked for.
@@ -148,6 +152,9 @@ fn measure(bench: &Bench, report: &mut Report, wanted: impl Fn(Area) -> bool) {
     let database = database.as_deref();
     if wanted(Area::Idle) {
         idle::measure(bench, report, database).unwrap_or_else(|error| report.fail("idle", error));
+    }
+    if wanted(Area::Monitor) {
+        monitor::measure(bench, report).unwrap_or_else(|error| report.fail("monitor", error));
     }
     if [Area::Hops, Area::Point, Area::Commits, Area::Sessions].into_iter().any(&wanted) {
         match Loaded::open(bench, database) {

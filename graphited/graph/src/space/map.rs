@@ -65,7 +65,7 @@ fn u32_at(page: &Page, at: usize) -> u32 {
 }
 
 fn put_u32(page: &mut Page, at: usize, value: u32) {
-    page.body_mut()[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    page.range_mut(at..at + 4).copy_from_slice(&value.to_le_bytes());
 }
 
 /// Where in its parent of `level` the entry for a file page is.
@@ -145,7 +145,8 @@ pub(super) fn set_class<W: PageWriter>(w: &mut W, root: usize, of: PageNo, class
         None => make_leaf(w, root, of)?,
     };
     map_page(w, leaf, 0, of)?;
-    w.page_mut(leaf)?.body_mut()[class_at(of)] = class;
+    let at = class_at(of);
+    w.page_mut(leaf)?.range_mut(at..at + 1)[0] = class;
     Ok(())
 }
 
@@ -177,7 +178,7 @@ fn make_leaf<W: PageWriter>(w: &mut W, root: usize, of: PageNo) -> Result<PageNo
 fn make_page<W: PageWriter>(w: &mut W, level: usize, of: PageNo) -> Result<PageNo> {
     let number = w.allocate(PageKind::SpaceMap)?;
     let page = w.page_mut(number)?;
-    page.body_mut()[LEVEL] = u8::try_from(level).expect("a map has at most three levels");
+    page.range_mut(LEVEL..LEVEL + 1)[0] = u8::try_from(level).expect("a map has at most three levels");
     let span = reach(level + 1);
     let first = u64::from(of.0) / span * span;
     put_u32(page, FIRST, u32::try_from(first).expect("page numbers have 32 bits"));

@@ -220,7 +220,7 @@ fn path_to<T: Table, W: PageWriter>(w: &mut W, logical: u64) -> Result<Path> {
 fn make_directory<W: PageWriter>(w: &mut W, level: usize, logical: u64) -> Result<PageNo> {
     let number = w.allocate(PageKind::Directory)?;
     let page = w.page_mut(number)?;
-    page.body_mut()[LEVEL] = u8::try_from(level).expect("a directory has at most four levels");
+    page.range_mut(LEVEL..LEVEL + 1)[0] = u8::try_from(level).expect("a directory has at most four levels");
     let first = logical / reach(level + 1) * reach(level + 1);
     put_u32(page, FIRST, u32::try_from(first).expect("logical pages have 32 bits"));
     Ok(number)

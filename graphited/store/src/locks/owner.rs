@@ -38,6 +38,8 @@ pub struct LockOwner {
     /// When the first lock was taken since the statement began, or since the last wait ended: that of all taken since.
     /// Asking the clock would cost as much as half a lock.
     now: Option<Duration>,
+    /// How long all its waits took.
+    waited: Duration,
     held: HeldLocks,
 }
 
@@ -50,7 +52,19 @@ enum Refused {
 impl LockOwner {
     pub(super) fn new(inner: Arc<Inner>, id: OwnerId, tag: u64) -> LockOwner {
         let sleeper = Arc::new(Sleeper::new(id, tag, inner.no_statement.clone()));
-        LockOwner { inner, sleeper, timeout: None, now: None, held: HeldLocks::default() }
+        LockOwner {
+            inner,
+            sleeper,
+            timeout: None,
+            now: None,
+            waited: Duration::ZERO,
+            held: HeldLocks::default(),
+        }
+    }
+
+    /// How long it has waited for locks, all waits together.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Its number.
@@ -157,7 +171,9 @@ impl LockOwner {
             Asked::Granted => Ok(()),
             Asked::Queued => {
                 self.now = None;
-                self.wait(name, mode, request.since).map_err(Refused::Error)
+                let outcome = self.wait(name, mode, request.since);
+                self.waited += self.inner.options.clock.now().saturating_sub(request.since);
+                outcome.map_err(Refused::Error)
             }
             Asked::Refused => Err(Refused::Error(LockError::Cancelled)),
         }

@@ -3,9 +3,12 @@
 //! A full image is the difference to a page of zeros, a delta the difference to the version it builds on, so one
 //! codec serves both. Layout: number of ranges u16, then per range offset u16, length u16, the new bytes.
 //!
+//! Only those parts of a page are compared that were lent out to be changed ([`PART_BYTES`]): a small change of a page
+//! costs little more than its own bytes.
+//!
 //! Two differences with fewer than [`JOIN`] equal bytes between them are one range: its header would cost as much.
 
-use crate::page::PAGE_BODY_BYTES;
+use crate::page::{PAGE_BODY_BYTES, PART_BYTES};
 
 type Body = [u8; PAGE_BODY_BYTES];
 
@@ -14,19 +17,24 @@ const BLOCK: usize = 64;
 const CHUNK: usize = 8 * BLOCK;
 /// Equal bytes that are cheaper to repeat than to step over.
 const JOIN: usize = 8;
+const _: () = assert!(PART_BYTES.is_multiple_of(BLOCK) && CHUNK.is_multiple_of(PART_BYTES));
 const _: () = assert!(PAGE_BODY_BYTES.is_multiple_of(WORD) && PAGE_BODY_BYTES <= u16::MAX as usize);
 
 /// A page of zeros, the base of images.
 pub(crate) static ZEROS: Body = [0; PAGE_BODY_BYTES];
 
-/// Appends the ranges in which `new` differs from `base`; returns how many.
-pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
+/// Of every page all parts.
+pub(crate) const ALL: u64 = u64::MAX;
+
+/// Appends the ranges in which `new` differs from `base`, which it may do in the parts whose bits are set in `lent`; returns
+/// how many.
+pub(crate) fn encode(base: &Body, new: &Body, lent: u64, out: &mut Vec<u8>) -> u16 {
     let count_at = out.len();
     out.extend_from_slice(&[0, 0]);
     let mut count: u16 = 0;
     let mut open: Option<(usize, usize)> = None;
     let mut at = 0;
-    while let Some((word, differing)) = next_difference(base, new, at) {
+    while let Some((word, differing)) = next_difference(base, new, lent, at) {
         // The lowest byte of the number is the first in the page.
         let first = word + differing.trailing_zeros() as usize / 8;
         let last = word + WORD - 1 - differing.leading_zeros() as usize / 8;
@@ -52,10 +60,16 @@ pub(crate) fn encode(base: &Body, new: &Body, out: &mut Vec<u8>) -> u16 {
 /// The first word from `at` on that differs, and its bits that do. Most of a page is equal, so as much of it as possible
 /// is compared at a time.
 #[inline]
-fn next_difference(base: &Body, new: &Body, mut at: usize) -> Option<(usize, u64)> {
+fn next_difference(base: &Body, new: &Body, lent: u64, mut at: usize) -> Option<(usize, u64)> {
     while at < PAGE_BODY_BYTES {
+        let from_here = lent >> (at / PART_BYTES);
+        if from_here == 0 {
+            return None;
+        }
         let end = (at + CHUNK).min(PAGE_BODY_BYTES);
-        if at.is_multiple_of(CHUNK) && base[at..end] == new[at..end] {
+        if from_here & 1 == 0 {
+            at = (at / PART_BYTES + from_here.trailing_zeros() as usize) * PART_BYTES;
+        } else if lent == ALL && at.is_multiple_of(CHUNK) && base[at..end] == new[at..end] {
             at = end;
         } else if at.is_multiple_of(BLOCK) && is_equal_block(&base[at..], &new[at..]) {
             at += BLOCK;
@@ -127,6 +141,7 @@ fn u16_and_rest(bytes: &[u8]) -> Option<(u16, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::{DatabaseId, Page, PageKind, PageNo};
     use proptest::prelude::*;
 
     #[test]
@@ -136,7 +151,7 @@ mod tests {
         new[12] = 8;
         new[100] = 7;
         let mut out = Vec::new();
-        assert_eq!(encode(&ZEROS, &new, &mut out), 2);
+        assert_eq!(encode(&ZEROS, &new, ALL, &mut out), 2);
         assert_eq!(out[..], [2, 0, 3, 0, 10, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 8, 100, 0, 1, 0, 7]);
     }
 
@@ -148,13 +163,18 @@ mod tests {
         ) {
             let mut base = ZEROS;
             first.iter().for_each(|&(at, byte)| base[at] = byte);
-            let mut new = base;
+            let mut page = Page::new(PageNo(1), PageKind::Record, DatabaseId(1));
+            page.body_mut().copy_from_slice(&base);
+            let mut page = page.clone();
             for (at, len, byte) in second {
                 let end = (at + len).min(PAGE_BODY_BYTES);
-                new[at..end].fill(byte);
+                page.range_mut(at..end).fill(byte);
             }
-            let mut out = Vec::new();
-            encode(&base, &new, &mut out);
+            let new = *page.body();
+            let (mut out, mut of_all) = (Vec::new(), Vec::new());
+            encode(&base, &new, page.parts_lent(), &mut out);
+            encode(&base, &new, ALL, &mut of_all);
+            prop_assert!(out == of_all, "nothing differs where nothing was lent");
             out.push(42);
             let mut redone = base;
             prop_assert_eq!(apply(&out, &mut redone), Some(&[42][..]));

@@ -124,17 +124,17 @@ impl GroupBuilder {
     pub(crate) fn image(&mut self, page: &crate::Page) {
         self.bytes.extend_from_slice(&[IMAGE, page.kind() as u8]);
         self.bytes.extend_from_slice(&page.number().0.to_le_bytes());
-        delta::encode(&delta::ZEROS, page.body(), &mut self.bytes);
+        delta::encode(&delta::ZEROS, page.body(), delta::ALL, &mut self.bytes);
     }
 
-    /// Logs what differs from `base`; `false`, and nothing logged, if nothing does.
+    /// Logs what differs from `base`, which `page` was copied from; `false`, and nothing logged, if nothing does.
     pub(crate) fn delta(&mut self, base: &crate::Page, page: &crate::Page) -> bool {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[DELTA, page.kind() as u8]);
         self.bytes.extend_from_slice(&page.number().0.to_le_bytes());
         self.bytes.extend_from_slice(&base.lsn().0.to_le_bytes());
-        let changed =
-            delta::encode(base.body(), page.body(), &mut self.bytes) > 0 || base.kind() != page.kind();
+        let changed = delta::encode(base.body(), page.body(), page.parts_lent(), &mut self.bytes) > 0
+            || base.kind() != page.kind();
         if !changed {
             self.bytes.truncate(start);
         }

@@ -1,0 +1,291 @@
+//! From every state that a script went through to all that a power cut may leave of it.
+//!
+//! In rounds, each with other choices of the scripts. Every operation is tried with the outcomes that have a name and some
+//! by chance; then, in the first round, every operation of the recovery that follows, and later one of them, and one of
+//! the recovery of that. The round alone decides, so a trail leads to the same state on every machine. A disk whose bytes
+//! were seen before is not opened again: what is found on it is known.
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use graphite_graph::GraphDb;
+use graphite_store::disk::{Outcome, SimDisk};
+use rustc_hash::FxHasher;
+
+use super::picture::Picture;
+use super::recorder::{Run, record};
+use super::trail::{End, Trail};
+use super::{Workload, exists, workloads};
+
+/// Pages that belong to nobody and are never free: the two copies of the superblock, and the first bitmap.
+pub(super) const FIXED_PAGES: u64 = 3;
+
+/// Outcomes by chance that each operation is tried with.
+const SEEDS: u64 = 3;
+/// Crashes in a row: the first in the script's life, the others in those that recover.
+const LIVES_MAX: usize = 3;
+
+const NAMED: [Outcome; 4] =
+    [Outcome::LoseAll, Outcome::KeepAll, Outcome::LoseAllButLast, Outcome::KeepAllButLast];
+
+/// What was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explored {
+    /// Crashes.
+    pub crashes: u64,
+    /// How many disks with different bytes they left.
+    pub states: u64,
+    /// Operations of the scripts at which the power was cut.
+    pub operations: u64,
+    /// Rounds.
+    pub rounds: u64,
+}
+
+/// Tries crashes of all workloads, round after round, until so many disks with different bytes were seen.
+///
+/// # Panics
+/// If something was lost, with the command that shows it again.
+pub fn explore(states_min: u64) -> Explored {
+    let seen = Seen::default();
+    let (mut rounds, mut operations) = (0, 0);
+    while seen.states() < states_min {
+        let runs: Vec<Run> = workloads::all().into_iter().map(|workload| run(workload, rounds)).collect();
+        let all = runs.iter().flat_map(|run| (0..run.disk.ops()).map(move |op| (run, op)));
+        let places: Vec<(&Run, u64)> = all.collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(&(run, op)) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+                Explorer { run, seen: &seen }.operation(op);
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        operations += places.len() as u64;
+        rounds += 1;
+    }
+    Explored { crashes: seen.crashes.load(Ordering::Relaxed), states: seen.states(), operations, rounds }
+}
+
+/// Goes one trail, as the command that a failure prints does.
+///
+/// # Panics
+/// If something was lost on it.
+///
+/// # Errors
+/// Words, if there is no such trail.
+pub fn replay(trail: &str) -> Result<(), String> {
+    let trail: Trail = trail.parse()?;
+    let workload = workloads::all().into_iter().find(|workload| workload.name == trail.workload);
+    let workload = workload.ok_or_else(|| format!("there is no workload {:?}", trail.workload))?;
+    let run = run(workload, trail.round);
+    let seen = Seen::default();
+    let explorer = Explorer { run: &run, seen: &seen };
+    let mut disk = run.disk.clone();
+    let mut so_far = explorer.start();
+    let mut acknowledged = None;
+    for end in trail.ends {
+        let no_operation = || format!("{so_far}: it has no operation {}", end.op);
+        let after = disk.after_op(end.op).ok_or_else(no_operation)?;
+        if so_far.ends.is_empty() {
+            acknowledged = run.acknowledged(end.op);
+        }
+        so_far = so_far.then(end);
+        disk = explorer.end(&after, end);
+        disk.keep_history();
+        let found = explorer.survive(&so_far, &disk, acknowledged).found;
+        if end.outcome.is_none() {
+            acknowledged = found;
+        }
+    }
+    Ok(())
+}
+
+fn run(workload: Workload, round: u64) -> Run {
+    record(workload, round).unwrap_or_else(|error| panic!("{}.{round}: {error}", workload.name))
+}
+
+/// What was found already, in whatever thread.
+#[derive(Default)]
+struct Seen {
+    crashes: AtomicU64,
+    /// By the workload and the bytes of the disk: at which commit it stands.
+    disks: Mutex<HashMap<u64, Option<usize>>>,
+}
+
+impl Seen {
+    fn disks(&self) -> MutexGuard<'_, HashMap<u64, Option<usize>>> {
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn states(&self) -> u64 {
+        self.disks().len() as u64
+    }
+}
+
+fn fingerprint(workload: &Workload, round: u64, disk: &SimDisk) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(workload.name.as_bytes());
+    hasher.write_u64(round);
+    for path in disk.files() {
+        hasher.write(path.as_os_str().as_encoded_bytes());
+        hasher.write(&disk.read_file(&path).expect("a file that is there"));
+    }
+    hasher.finish()
+}
+
+/// What a disk came to.
+struct Survived {
+    /// The commit at which it stands; `None` if there is no database.
+    found: Option<usize>,
+    /// Its bytes were not seen before.
+    is_new: bool,
+}
+
+struct Explorer<'a> {
+    run: &'a Run,
+    seen: &'a Seen,
+}
+
+impl Explorer<'_> {
+    fn start(&self) -> Trail {
+        Trail { workload: self.run.workload.name.to_owned(), round: self.run.round, ends: Vec::new() }
+    }
+
+    fn operation(&self, op: u64) {
+        let start = self.start();
+        let acknowledged = self.run.acknowledged(op);
+        let after = self.run.disk.after_op(op).expect("the run kept its history");
+        let by_chance = (0..SEEDS).map(Outcome::Random);
+        for outcome in NAMED.into_iter().chain(by_chance) {
+            self.cut(&start, &after, End { op, outcome: Some(outcome) }, acknowledged);
+        }
+        // The process ends, the next one shows what it finds, and then the power goes: what was shown stays.
+        let end = End { op, outcome: None };
+        let trail = start.then(end);
+        let disk = self.end(&after, end);
+        disk.keep_history();
+        let shown = self.survive(&trail, &disk, acknowledged).found;
+        if let Some(op) = disk.ops().checked_sub(1) {
+            let after = disk.after_op(op).expect("its history is kept");
+            for outcome in NAMED {
+                self.cut(&trail, &after, End { op, outcome: Some(outcome) }, shown);
+            }
+        }
+    }
+
+    /// The power is cut; then, in the midst of what opens the database again, once more, and so on.
+    fn cut(&self, so_far: &Trail, disk: &SimDisk, end: End, acknowledged: Option<usize>) {
+        let trail = so_far.then(end);
+        let disk = self.end(disk, end);
+        disk.keep_history();
+        let is_new = self.survive(&trail, &disk, acknowledged).is_new;
+        let ops = disk.ops();
+        if !is_new || ops == 0 || trail.ends.len() > LIVES_MAX {
+            return;
+        }
+        let chance = (end.op ^ self.run.round).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let places = if self.run.round == 0 && trail.ends.len() == 1 {
+            0..ops
+        } else {
+            chance % ops..chance % ops + 1
+        };
+        for op in places {
+            let after = disk.after_op(op).expect("its history is kept");
+            self.cut(&trail, &after, End { op, outcome: Some(Outcome::Random(chance + op)) }, acknowledged);
+        }
+    }
+
+    fn end(&self, disk: &SimDisk, end: End) -> SimDisk {
+        match end.outcome {
+            Some(outcome) => disk.power_cut(outcome),
+            None => disk.process_crash(),
+        }
+    }
+
+    /// Finds out at which commit the disk stands, by opening it unless its bytes are known.
+    fn survive(&self, trail: &Trail, disk: &SimDisk, acknowledged: Option<usize>) -> Survived {
+        self.seen.crashes.fetch_add(1, Ordering::Relaxed);
+        let bytes = fingerprint(&self.run.workload, self.run.round, disk);
+        let known = self.seen.disks().get(&bytes).copied();
+        let found = known.unwrap_or_else(|| self.open(trail, disk));
+        if found < acknowledged {
+            let what = format!("commit {acknowledged:?} was acknowledged, and {found:?} is what is left");
+            panic!("{}", self.complaint(trail, &what));
+        }
+        Survived { found, is_new: self.seen.disks().insert(bytes, found).is_none() }
+    }
+
+    fn open(&self, trail: &Trail, disk: &SimDisk) -> Option<usize> {
+        if !exists(disk) {
+            return None;
+        }
+        let looked = catch_unwind(AssertUnwindSafe(|| stands_at(self.run, disk)));
+        match looked {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(what)) => panic!("{}", self.complaint(trail, &what)),
+            Err(_) => panic!("{}", self.complaint(trail, "the code panicked, as said above")),
+        }
+    }
+
+    fn complaint(&self, trail: &Trail, what: &str) -> String {
+        let op = trail.ends.first().and_then(|end| {
+            let trace = self.run.disk.trace();
+            trace.into_iter().find(|op| op.index == end.op)
+        });
+        format!(
+            "{trail}: {what}\n(the script's life ended after {op:?})\nTo see it again: GRAPHITE_CRASH_TRAIL='{trail}' \
+             cargo test -p graphite-tests --test crash_states replay_of_one_trail"
+        )
+    }
+}
+
+/// Opens a disk, and finds out at which commit it stands; words, if it is not sound, or stands at none.
+pub(super) fn stands_at(run: &Run, disk: &SimDisk) -> Result<usize, String> {
+    let db = run.workload.open(disk).map_err(|error| format!("it does not open: {error}"))?;
+    let read = || Picture::of(&db, &db.snapshot()?);
+    let picture = read().map_err(|error| format!("it cannot be read: {error}"))?;
+    let found = run.pictures.iter().rposition(|one| *one == picture);
+    sound(&db)?;
+    found.ok_or_else(|| "what is there is not what stood after any commit".to_owned())
+}
+
+/// The full check, and every page has an owner or is free.
+fn sound(db: &GraphDb) -> Result<(), String> {
+    let report = db.check().map_err(|error| format!("it cannot be checked: {error}"))?;
+    if !report.is_sound() {
+        return Err(format!("the check finds: {}", report.problems.join("; ")));
+    }
+    let status = db.store().status();
+    let used = u64::from(status.pages) - u64::from(status.pages_free);
+    let owned = report.pages.len() as u64 + FIXED_PAGES;
+    if used != owned {
+        return Err(format!("{used} pages are used, and {owned} have owners"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the explorer would prove nothing: one that says "it is durable" one operation of the disk too early is found
+    /// out.
+    #[test]
+    fn who_acknowledges_before_the_sync_is_found_out() {
+        for workload in workloads::all().into_iter().filter(|workload| workload.name != "creation") {
+            let mut run = run(workload, 0);
+            let seen = Seen::default();
+            let explore_all = |run: &Run| {
+                let explorer = Explorer { run, seen: &seen };
+                catch_unwind(AssertUnwindSafe(|| (0..run.disk.ops()).for_each(|op| explorer.operation(op))))
+            };
+            run.acknowledge_early();
+            let complaint = explore_all(&run).expect_err(workload.name);
+            let complaint = complaint.downcast_ref::<String>().expect("words");
+            assert!(complaint.contains("was acknowledged"), "{complaint}");
+        }
+    }
+}
