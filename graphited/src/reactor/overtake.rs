@@ -318,7 +318,9 @@ fn check(shared: &Shared, stop: &AtomicBool) -> Result<CheckReply, WireError> {
         pages: report.pages.len() as u64,
         nodes: report.nodes,
         edges: report.edges,
-        problems: problems.map(|why| Problem { page: None, why }).collect(),
+        problems: problems
+            .map(|found| Problem { page: found.page.map(|page| u64::from(page.0)), why: found.why })
+            .collect(),
     })
 }
 
