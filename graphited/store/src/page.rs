@@ -242,6 +242,11 @@ impl Page {
         &self.bytes
     }
 
+    /// Its memory, to read another page into.
+    pub(crate) fn into_raw(self) -> RawPage {
+        RawPage(self.bytes)
+    }
+
     /// Writes the checksum, and gives the bytes to put on disk.
     pub fn seal(&mut self) -> &[u8; PAGE_BYTES] {
         let sum = crc32fast::hash(&self.bytes[KIND..]);

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use crate::allocator::{PAGES_PER_BITMAP, STATE_PAGE_COUNT, bit_of, is_bitmap};
 use crate::cache::PageRef;
-use crate::page::{CorruptPage, PAGE_BODY_BYTES, PAGE_BYTES, Page, PageKind, PageNo, check_bytes};
+use crate::page::{CorruptPage, PAGE_BODY_BYTES, PAGE_BYTES, Page, PageKind, PageNo, RawPage, check_bytes};
 use crate::pager::{PageReader, STATE_PAGE};
 use crate::snapshot::Snapshot;
 use crate::superblock::{COPIES, bad_copies};
@@ -186,14 +186,17 @@ impl PageReader for Sweep<'_> {
             return Ok(SweptPage::Own(page.clone()));
         }
         let inner = self.snapshot.inner();
-        if inner.cache.newest(number).is_none()
-            && let Ok(page) = inner.read_page(number)
-            && page.lsn() <= self.snapshot.lsn()
-        {
+        if inner.cache.newest(number).is_none() {
+            let memory = self.kept.borrow_mut()[place].take().and_then(|page| Rc::try_unwrap(page).ok());
+            let read = inner.read_page_into(number, memory.map_or_else(RawPage::default, Page::into_raw));
             self.bytes_read.update(|bytes| bytes + PAGE_BYTES as u64);
-            let page = Rc::new(page);
-            self.kept.borrow_mut()[place] = Some(page.clone());
-            return Ok(SweptPage::Own(page));
+            if let Ok(page) = read
+                && page.lsn() <= self.snapshot.lsn()
+            {
+                let page = Rc::new(page);
+                self.kept.borrow_mut()[place] = Some(page.clone());
+                return Ok(SweptPage::Own(page));
+            }
         }
         self.snapshot.page(number).map(SweptPage::Cached)
     }
