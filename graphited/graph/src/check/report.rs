@@ -53,7 +53,8 @@ impl fmt::Display for Problem {
 /// For tests, which expect none.
 impl PartialEq<String> for Problem {
     fn eq(&self, other: &String) -> bool {
-        self.to_string() == *other
+        let shown = self.to_string();
+        shown == *other
     }
 }
 
