@@ -73,11 +73,12 @@ fn measure(path: &std::path::Path, nodes: usize) -> Result<()> {
         let report = db.check()?;
         let megabytes = report.pages_used as f64 * 8192.0 / 1e6;
         println!(
-            "{} nodes, {} edges, {megabytes:.0} MB used: {:?}, {:.0} MB/s of file; {} problems; resident {resident} -> {}",
+            "{} nodes, {} edges, {megabytes:.0} MB used: {:?}, {:.0} MB/s of file, {:.0} MB read; {} problems; resident {resident} -> {}",
             report.nodes,
             report.edges,
             report.took,
             megabytes / report.took.as_secs_f64(),
+            report.bytes_read as f64 / 1e6,
             report.problems.len(),
             db.store().status().pages_resident,
         );
