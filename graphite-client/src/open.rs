@@ -80,18 +80,22 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The program of the daemon.
-fn daemon_program(options: &OpenOptions) -> PathBuf {
-    if let Some(program) = &options.daemon {
-        return program.clone();
-    }
-    if let Ok(own) = std::env::current_exe() {
-        let beside = own.with_file_name("graphited");
-        if beside.is_file() {
-            return beside;
+impl OpenOptions {
+    /// The program of the daemon, looked for as [`Client::open`] says.
+    pub fn daemon_program(&self) -> PathBuf {
+        if let Some(program) = &self.daemon {
+            return program.clone();
         }
+        if let Ok(own) = std::env::current_exe() {
+            let beside = own.with_file_name("graphited");
+            if beside.is_file() {
+                return beside;
+            }
+        }
+        std::env::var_os("GRAPHITED")
+            .filter(|name| !name.is_empty())
+            .map_or("graphited".into(), PathBuf::from)
     }
-    std::env::var_os("GRAPHITED").filter(|name| !name.is_empty()).map_or("graphited".into(), PathBuf::from)
 }
 
 pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Client> {
@@ -101,7 +105,7 @@ pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Client> {
         return Err(cannot("there is no such file".to_owned()));
     }
     let socket = socket_path(&database);
-    let program = daemon_program(options);
+    let program = options.daemon_program();
     let deadline = Instant::now() + options.timeout;
     let mut pause = PAUSE_MIN;
     let mut in_use: Option<String> = None;

@@ -350,6 +350,17 @@ pub fn command() -> Command {
                 .help("Write READY, or an error, as one line to this descriptor, and close it"),
         )
         .arg(flag("check-config", "Check the configuration and leave"))
+        .arg(
+            flag("check", "Check the database without serving or changing it, and answer on standard output in frames of the protocol; `graphite check` shows them")
+                .conflicts_with("salvage"),
+        )
+        .arg(
+            Arg::new("salvage")
+                .long("salvage")
+                .value_name("OUT")
+                .value_parser(clap::value_parser!(std::path::PathBuf))
+                .help("As --check, and copy what can be read of the database to a new one"),
+        )
         .arg(flag("print-config", "Show every setting and where it comes from, and leave"));
     for key in KEYS {
         command = command.arg(

@@ -28,6 +28,7 @@ mod listen;
 mod lock_words;
 mod lookup;
 mod monitor;
+pub mod offline;
 mod outbox;
 mod ownership;
 mod people;

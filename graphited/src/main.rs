@@ -3,11 +3,13 @@
 mod allocator;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use graphited::config::{self, Config};
 use graphited::daemon;
 use graphited::exit;
+use graphited::offline;
 use graphited::ready::Ready;
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +37,12 @@ fn main() -> ExitCode {
     if let Err(why) = start_log(&config.log) {
         return fail(&mut ready, exit::USAGE, &why);
     }
+    if matches.get_flag("check") {
+        return answer(offline::check(&config));
+    }
+    if let Some(out) = matches.get_one::<PathBuf>("salvage") {
+        return answer(offline::salvage(&config, out));
+    }
     match daemon::run(config, &mut ready) {
         Ok(()) => ExitCode::from(exit::OK),
         Err(failure) => fail(&mut ready, failure.code, &failure.message),
@@ -58,6 +66,11 @@ fn start_log(filter: &str) -> Result<(), String> {
         .log_internal_errors(false)
         .init();
     Ok(())
+}
+
+/// What was found is in the answer. The exit code tells whether it could be given.
+fn answer(given: std::io::Result<()>) -> ExitCode {
+    ExitCode::from(if given.is_ok() { exit::OK } else { exit::IO })
 }
 
 fn fail(ready: &mut Ready, code: u8, why: &str) -> ExitCode {

@@ -13,6 +13,9 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 /// There is no connection.
 pub(crate) const EXIT_NO_CONNECTION: u8 = 3;
 
+/// A check could not look at the database.
+pub(crate) const EXIT_NOT_CHECKED: u8 = 4;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -22,6 +25,10 @@ pub(crate) enum Failure {
     Failed(String),
     /// A wrong argument, in words.
     Usage(String),
+    /// A check found problems, which were shown.
+    Damaged,
+    /// A check could not look at the database, in words.
+    NotChecked(String),
     /// Standard output takes no more.
     Output(io::Error),
 }
@@ -39,6 +46,8 @@ impl Failure {
             Failure::Client(error) if error.is_no_connection() => (error.to_string(), EXIT_NO_CONNECTION),
             Failure::Client(error) => (error.to_string(), EXIT_FAILED),
             Failure::Failed(message) => (message.clone(), EXIT_FAILED),
+            Failure::Damaged => return ExitCode::from(EXIT_FAILED),
+            Failure::NotChecked(message) => (message.clone(), EXIT_NOT_CHECKED),
             Failure::Usage(message) => (message.clone(), EXIT_USAGE),
         };
         let lines: Vec<_> = message.lines().map(harmless).collect();

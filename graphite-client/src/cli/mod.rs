@@ -1,5 +1,6 @@
 //! The command `graphite`.
 
+mod check;
 mod commands;
 mod csv;
 mod demo;
@@ -31,7 +32,8 @@ const DB_VARIABLE: &str = "GRAPHITE_DB";
 const CLIENT: &str = concat!("graphite/", env!("CARGO_PKG_VERSION"));
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 fine, 1 the statement failed, 2 usage, 3 no connection";
+Exit codes: 0 fine, 1 the statement failed or a check found problems, 2 usage, 3 no connection,
+4 a check could not look at the database";
 
 #[derive(Debug, Parser)]
 #[command(name = "graphite", version, about = "A graph database that several processes share", after_help = EXIT_CODES)]
@@ -119,6 +121,8 @@ enum Command {
     Import(Box<import::ImportArgs>),
     /// Write the graph as CSV files
     Export(export::ExportArgs),
+    /// Look for damage in all of the database, or copy what can be read of a damaged one
+    Check(check::CheckArgs),
     /// Write what is committed from the log into the file
     Checkpoint(commands::CheckpointArgs),
 }
@@ -154,6 +158,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Path(args) => commands::path(target, &args, &mut out),
         Command::Import(args) => import::run(target, &args, &mut out),
         Command::Export(args) => export::run(target, &args, &mut out),
+        Command::Check(args) => check::run(target, &args, &mut out),
         Command::Checkpoint(args) => commands::checkpoint(target, &args, &mut out),
     }
 }

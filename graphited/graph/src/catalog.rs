@@ -102,10 +102,22 @@ impl Catalog {
     /// # Errors
     /// What the store says; [`Error::Corrupt`] if an invariant is broken.
     pub fn load<R: PageReader>(r: &R) -> Result<Catalog> {
+        let mut catalog = Catalog::default();
+        catalog.fill(r).map(|()| catalog)
+    }
+
+    /// The names up to the first that cannot be read, and why there are no more.
+    pub fn load_readable<R: PageReader>(r: &R) -> (Catalog, Option<Error>) {
+        let mut catalog = Catalog::default();
+        let read = catalog.fill(r);
+        (catalog, read.err())
+    }
+
+    fn fill<R: PageReader>(&mut self, r: &R) -> Result<()> {
         let tree = read_root(r)?;
         let page = tree.root().unwrap_or(STATE_PAGE);
-        let (mut catalog, mut name, mut problem) = (Catalog::default(), Vec::new(), None);
-        tree.cursor_at_start().scan(r, |key, piece| match catalog.add_piece(key, piece, &mut name) {
+        let (mut name, mut problem) = (Vec::new(), None);
+        tree.cursor_at_start().scan(r, |key, piece| match self.add_piece(key, piece, &mut name) {
             Ok(()) => ControlFlow::Continue(()),
             Err(why) => {
                 problem = Some(why);
@@ -115,7 +127,7 @@ impl Catalog {
         if problem.is_none() && !name.is_empty() {
             problem = Some("the last name of the catalog is cut off");
         }
-        problem.map_or(Ok(catalog), |why| Err(Error::Corrupt { page, why }))
+        problem.map_or(Ok(()), |why| Err(Error::Corrupt { page, why }))
     }
 
     /// The label of that name.

@@ -1,228 +1,67 @@
-//! The check of a whole graph: walks everything that is reachable and reports every contradiction.
+//! The check of a whole database: reads every page, walks everything that is reachable, and reports every contradiction.
 //!
-//! What is proved: every table slot can be read; labels, types and keys have names; every property record and every
-//! adjacency belongs to the one that points at it and is sound; each edge is in the adjacency of both its ends and
-//! each entry is an edge; degrees and counters are right; and no page has two owners.
+//! What is proved: every page in use has the bytes that were written there; every table slot can be read; labels, types
+//! and keys have names; every property record and every adjacency belongs to the one that points at it and is sound, and
+//! none is there that nobody points at; each edge is in the adjacency of both its ends and each entry is an edge; degrees
+//! and counters are right; and each page has one owner or is free.
 //!
 //! Invariant: only what contradicts something is a problem. A snapshot that is too old and a disk that does not answer
 //! prove nothing, so they end the check with their error.
 
+mod mirror;
+mod pages;
+mod report;
+mod walk;
+
+use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use graphite_store::{PageNo, PageReader};
-use rustc_hash::FxHashSet;
+use graphite_store::clock::Clock;
+use graphite_store::disk::Disk;
+use graphite_store::{PageNo, PageReader, Store, Sweep};
 
-use crate::adjacency::{self, Owner, Side};
-use crate::apply::Spaces;
-use crate::catalog::{Catalog, visit_catalog_pages};
-use crate::edges::{self, EdgeReader, EdgeRecord};
+pub use self::report::{CheckReport, PROBLEMS_MAX, Problem};
+use self::walk::Walk;
+use crate::catalog::Catalog;
+use crate::{Error, GRAPH_FORMAT, Result, edges, nodes, state};
 
-use crate::nodes::{self, NodeReader, NodeRecord};
-use crate::page_view::side_of;
-use crate::properties::{self, check_properties};
-use crate::state;
-use crate::{EdgeSlot, Error, NodeSlot, Result, ledger, tokens};
+/// Steps between two calls of whoever wants to know how far it is.
+const STEPS_TOLD: u64 = 256;
 
-/// Problems past this number are counted and not described.
-pub const PROBLEMS_MAX: usize = 1000;
-
-/// What a check found.
-#[derive(Clone, Debug, Default)]
-pub struct CheckReport {
-    /// Nodes that were looked at.
-    pub nodes: u64,
-    /// Edges that were looked at.
-    pub edges: u64,
-    /// Every contradiction, in words; at most [`PROBLEMS_MAX`].
-    pub problems: Vec<String>,
-    /// How many more there are.
-    pub problems_not_listed: u64,
-    /// Every page that the graph owns, sorted: what is used and not in here is lost.
-    pub pages: Vec<PageNo>,
+/// Whom to tell how far it is, in pages done and to do; those of the tables count twice.
+pub struct Progress<'a> {
+    tell: &'a dyn Fn(u64, u64),
+    done: Cell<u64>,
+    total: Cell<u64>,
 }
 
-impl CheckReport {
-    /// Whether nothing is wrong.
-    pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
+impl std::fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.done.get(), self.total.get())
     }
 }
 
-/// Collects problems and owners while the graph is walked.
-struct Walk<'a, R: PageReader> {
-    r: &'a R,
-    catalog: &'a Catalog,
-    report: CheckReport,
-    owned: FxHashSet<PageNo>,
-    /// Edges met in outgoing and in incoming adjacency.
-    met: [u64; 2],
-    /// Why no more can be proved.
-    stopped: Option<Error>,
-}
-
-impl<'a, R: PageReader> Walk<'a, R> {
-    fn problem(&mut self, what: impl std::fmt::Display) {
-        if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(what.to_string());
-        } else {
-            self.report.problems_not_listed += 1;
-        }
+impl<'a> Progress<'a> {
+    /// Tells `tell`, from time to time.
+    pub fn new(tell: &'a dyn Fn(u64, u64)) -> Progress<'a> {
+        Progress { tell, done: Cell::new(0), total: Cell::new(0) }
     }
 
-    /// Notes an error that came from `what`: a problem if it says so, else the end of the check.
-    fn error(&mut self, what: &str, error: Error) {
-        if !error.is_damage() {
-            self.stopped.get_or_insert(error);
-        } else if what.is_empty() {
-            self.problem(error);
-        } else {
-            self.problem(format!("{what}: {error}"));
-        }
+    /// How much there is to do.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.total.set(total);
     }
 
-    fn own(&mut self, page: PageNo) {
-        if !self.owned.insert(page) {
-            self.problem(format!("{page} has two owners"));
+    pub(crate) fn step(&self, steps: u64) {
+        let before = self.done.get();
+        self.done.set(before + steps);
+        if before / STEPS_TOLD != self.done.get() / STEPS_TOLD {
+            (self.tell)(self.done.get(), self.total.get().max(self.done.get()));
         }
-    }
-
-    /// Runs one part, whose pages and error are noted.
-    fn part(&mut self, what: &str, walk: impl FnOnce(&'a R, &mut dyn FnMut(PageNo)) -> Result<()>) {
-        let mut pages = Vec::new();
-        let done = walk(self.r, &mut |page| pages.push(page));
-        pages.into_iter().for_each(|page| self.own(page));
-        if let Err(error) = done {
-            self.error(what, error);
-        }
-    }
-
-    fn tables(&mut self) {
-        let (mut pages, mut problems) = (Vec::new(), Vec::new());
-        let in_table = [
-            nodes::check_nodes(self.r, &mut |page| pages.push(page), &mut |error| problems.push(error)),
-            edges::check_edges(self.r, &mut |page| pages.push(page), &mut |error| problems.push(error)),
-        ];
-        pages.into_iter().for_each(|page| self.own(page));
-        problems.into_iter().for_each(|error| self.error("", error));
-        for (what, slot, found) in
-            [("nodes", state::NODE_COUNT, in_table[0]), ("edges", state::EDGE_COUNT, in_table[1])]
-        {
-            match self.r.state(slot) {
-                Ok(count) if count == found => {}
-                Ok(count) => {
-                    self.problem(format!("there are {found} {what}, and their counter says {count}"))
-                }
-                Err(error) => self.error("", error.into()),
-            }
-        }
-    }
-
-    fn node(&mut self, edges: &mut EdgeReader<'a, R>, slot: NodeSlot, record: &NodeRecord) {
-        self.report.nodes += 1;
-        if self.catalog.labels_of(record.label_set).is_none() {
-            self.problem(format!("{slot:?} has a set of labels that is not in the catalog"));
-        }
-        if let Some(at) = record.properties {
-            let what = format!("properties of {slot:?}");
-            self.part(&what, |r, own| check_properties(r, at, properties::Owner::Node(slot), own));
-        }
-        for side in [Side::Out, Side::In] {
-            self.side(edges, record, Owner { slot, side });
-        }
-    }
-
-    fn side(&mut self, edges: &mut EdgeReader<'a, R>, record: &NodeRecord, owner: Owner) {
-        let (location, degree) = side_of(record, owner.side);
-        let what = format!("adjacency ({:?}) of {:?}", owner.side, owner.slot);
-        let Some(location) = location else {
-            if degree != 0 {
-                self.problem(format!("{what}: the degree is {degree}, and there is none"));
-            }
-            return;
-        };
-        match adjacency::check(self.r, owner, location) {
-            Ok(count) if count == u64::from(degree) => {}
-            Ok(count) => self.problem(format!("{what}: {count} entries, and the degree is {degree}")),
-            Err(error) => return self.error(&what, error),
-        }
-        self.part(&what, |r, own| adjacency::for_each_page(r, owner, location, own));
-        let mut entries = Vec::new();
-        let visited = adjacency::for_each_group(self.r, owner, location, None, |type_, group| {
-            entries.extend(group.iter().map(|entry| (type_, entry)));
-            ControlFlow::<()>::Continue(())
-        });
-        if let Err(error) = visited {
-            return self.error(&what, error);
-        }
-        self.met[usize::from(owner.side == Side::In)] += entries.len() as u64;
-        for (type_, entry) in entries {
-            let (start, end) = match owner.side {
-                Side::Out => (owner.slot, entry.neighbour),
-                Side::In => (entry.neighbour, owner.slot),
-            };
-            match edges.read(entry.edge) {
-                Ok(Some(edge)) if (edge.start, edge.end, edge.type_) == (start, end, type_) => {}
-                Ok(_) => self.problem(format!("{what}: its entry for {:?} is no such edge", entry.edge)),
-                Err(error) => self.error(&what, error),
-            }
-        }
-    }
-
-    fn edge(&mut self, nodes: &mut NodeReader<'a, R>, slot: EdgeSlot, record: &EdgeRecord) {
-        self.report.edges += 1;
-        if self.catalog.type_name(record.type_).is_none() {
-            self.problem(format!("{slot:?} has a type that is not in the catalog"));
-        }
-        for end in [record.start, record.end] {
-            match nodes.read(end) {
-                Ok(Some(_)) => {}
-                Ok(None) => self.problem(format!("{slot:?} ends at {end:?}, which is free")),
-                Err(error) => self.error("", error),
-            }
-        }
-        if let Some(at) = record.properties {
-            let what = format!("properties of {slot:?}");
-            self.part(&what, |r, own| check_properties(r, at, properties::Owner::Edge(slot), own));
-        }
-    }
-
-    fn all_nodes(&mut self) -> Result<()> {
-        let mut reader = EdgeReader::new(self.r);
-        for page in 0..nodes::node_pages(self.r)? {
-            let mut found = Vec::new();
-            let visited = nodes::visit_nodes_in_page(self.r, page, |slot, record| {
-                found.push((slot, record));
-                Ok(())
-            });
-            if let Err(error) = visited {
-                self.error("", error);
-            }
-            if self.stopped.is_some() {
-                break;
-            }
-            found.iter().for_each(|(slot, record)| self.node(&mut reader, *slot, record));
-        }
-        Ok(())
-    }
-
-    fn all_edges(&mut self) -> Result<()> {
-        let mut reader = NodeReader::new(self.r);
-        for page in 0..edges::edge_pages(self.r)? {
-            let mut found = Vec::new();
-            let visited = edges::visit_edges_in_page(self.r, page, |slot, record| {
-                found.push((slot, record));
-                Ok(())
-            });
-            if let Err(error) = visited {
-                self.error("", error);
-            }
-            if self.stopped.is_some() {
-                break;
-            }
-            found.iter().for_each(|(slot, record)| self.edge(&mut reader, *slot, record));
-        }
-        Ok(())
     }
 }
 
@@ -246,49 +85,102 @@ impl<R: PageReader> PageReader for Until<'_, R> {
     }
 }
 
-/// Checks the graph in these pages, until somebody raises `stop`.
+/// Checks the database that `pages` are of, until somebody raises `stop`.
 ///
 /// # Errors
-/// `Interrupted`, if somebody did.
-pub fn check_until<R: PageReader>(r: &R, catalog: &Catalog, stop: &AtomicBool) -> Result<CheckReport> {
-    let report = check(&Until { r, stop }, catalog);
+/// `Interrupted`, if somebody did. What kept it from looking at everything: a snapshot that is too old, a disk that does
+/// not answer.
+pub fn check(
+    pages: &graphite_store::Snapshot,
+    catalog: &Catalog,
+    stop: &AtomicBool,
+    progress: &Progress<'_>,
+) -> Result<CheckReport> {
+    let started = Instant::now();
+    let sweep = Sweep::new(pages);
+    let report = look(&sweep, catalog, stop, progress);
     // What is amiss may be that nothing could be read any more.
-    if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { report }
+    if stop.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
+    let mut report = report?;
+    report.bytes_read = sweep.bytes_read();
+    report.took = started.elapsed();
+    Ok(report)
 }
 
-/// Checks the graph in these pages.
+/// Checks the database at `path`, which nobody has open, without a change to any file. The log is replayed in memory.
 ///
 /// # Errors
-/// What kept it from looking at everything: a snapshot that is too old, a disk that does not answer.
-pub fn check<R: PageReader>(r: &R, catalog: &Catalog) -> Result<CheckReport> {
-    let report = CheckReport::default();
-    let mut walk = Walk { r, catalog, report, owned: FxHashSet::default(), met: [0; 2], stopped: None };
-    walk.tables();
-    walk.part("catalog", |r, own| visit_catalog_pages(r, own));
-    walk.part("import ledger", |r, own| ledger::for_each_page(r, own));
-    walk.part("commit tokens", |r, own| tokens::for_each_page(r, own));
-    let spaces = Spaces::default();
-    for (what, space) in
-        [("free space of records", &spaces.records), ("free space of adjacency", &spaces.adjacency)]
-    {
-        let mut known = Vec::new();
-        walk.part(what, |r, own| space.visit(r, own, &mut |page| known.push(page)));
-        known.into_iter().for_each(|page| walk.own(page));
+/// As [`check`], and of `Store::look`.
+pub fn check_file(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    path: &Path,
+    cache_bytes: usize,
+    progress: &Progress<'_>,
+) -> Result<FileReport> {
+    let looked = Store::look(disk, clock, path, cache_bytes)?;
+    let snapshot = looked.store.snapshot()?;
+    is_known_format(&looked.store, &snapshot)?;
+    // What cannot be read of it is a problem that the walk meets again.
+    let (catalog, _) = Catalog::load_readable(&snapshot);
+    let mut found = check(&snapshot, &catalog, &AtomicBool::new(false), progress)?;
+    let of_log = looked.problems.into_iter().map(|(page, why)| Problem { page, why });
+    let of_pages = std::mem::take(&mut found.problems);
+    of_log.chain(of_pages).for_each(|problem| found.add(problem));
+    Ok(FileReport { found, log_bytes: looked.log_bytes })
+}
+
+/// What a check of a file found that nobody has open.
+#[derive(Clone, Debug)]
+pub struct FileReport {
+    /// As of any check.
+    pub found: CheckReport,
+    /// Bytes of log that were replayed in memory.
+    pub log_bytes: u64,
+}
+
+/// Refuses a graph of another layout. Without one, nothing was written yet.
+pub(crate) fn is_known_format(store: &Store, pages: &impl PageReader) -> Result<()> {
+    let found = pages.state(state::GRAPH_FORMAT)?;
+    if found == 0 || found == GRAPH_FORMAT {
+        return Ok(());
     }
-    for done in [walk.all_nodes(), walk.all_edges()] {
-        if let Err(error) = done {
-            walk.error("", error);
+    let (found, expected) = (u32::try_from(found).unwrap_or(u32::MAX), GRAPH_FORMAT as u32);
+    Err(graphite_store::Error::FormatVersion { path: store.path().to_owned(), found, expected }.into())
+}
+
+fn look(
+    sweep: &Sweep<'_>,
+    catalog: &Catalog,
+    stop: &AtomicBool,
+    progress: &Progress<'_>,
+) -> Result<CheckReport> {
+    let mut first = CheckReport::default();
+    sweep.superblocks(&mut |page, why| first.add(Problem::of_page(page, why)))?;
+    let use_ = sweep.page_use(&mut |error| first.add(Problem::of_error("", &error.into())))?;
+    first.pages_total = u64::from(use_.count());
+    first.pages_used = use_.used();
+    progress.set_total(first.pages_used + nodes::node_pages(sweep)? + edges::edge_pages(sweep)?);
+    sweep.each_page(&use_, |page, found| {
+        progress.step(1);
+        if let Err(why) = found {
+            first.add(Problem::of_page(page, format!("its bytes are damaged: {why}")));
         }
-    }
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+
+    let until = Until { r: sweep, stop };
+    let mut walk = Walk::new(&until, catalog, use_.count(), progress);
+    walk.report = first;
+    walk.frame();
+    walk.graph();
     if let Some(error) = walk.stopped {
         return Err(error);
     }
-    let (edges, [out, in_]) = (walk.report.edges, walk.met);
-    if out != edges || in_ != edges {
-        walk.problem(format!("{edges} edges, {out} outgoing entries and {in_} incoming ones"));
-    }
     let mut report = walk.report;
-    report.pages = walk.owned.into_iter().collect();
-    report.pages.sort_unstable();
+    walk.owners.compare(&use_, walk.all_met, &mut report);
+    report.pages = walk.owners.pages();
     Ok(report)
 }

@@ -27,7 +27,7 @@ use graphite_store::{Lsn, PageReader, PageWriter, Store, StoreOptions, Turn};
 
 use crate::apply::Spaces;
 use crate::catalog::Catalog;
-use crate::check::{self, CheckReport};
+use crate::check::{self, CheckReport, Progress};
 use crate::commit::{CommitCounts, CommitQueue, Continuation, Work};
 use crate::importer::Importer;
 use crate::leases::Pools;
@@ -116,10 +116,8 @@ impl GraphDb {
             let mut turn = store.turn()?;
             turn.set_state(state::GRAPH_FORMAT, GRAPH_FORMAT)?;
             turn.commit()?;
-        } else if found != GRAPH_FORMAT {
-            let path = store.path().to_owned();
-            let (found, expected) = (u32::try_from(found).unwrap_or(u32::MAX), GRAPH_FORMAT as u32);
-            return Err(graphite_store::Error::FormatVersion { path, found, expected }.into());
+        } else {
+            check::is_known_format(&store, &store.pin())?;
         }
         let catalog = Arc::new(Catalog::load(&store.pin())?);
         Ok(GraphDb {
@@ -249,7 +247,8 @@ impl GraphDb {
         })
     }
 
-    /// Walks the whole graph as it is durable now, and reports every contradiction.
+    /// Reads the whole database as it is durable now, and reports every contradiction. It takes from the cache what is
+    /// there, and puts nothing in.
     ///
     /// # Errors
     /// Of the store, if no snapshot can be had, or it became too old, or a page could not be read: nothing is known
@@ -264,7 +263,7 @@ impl GraphDb {
     /// As [`GraphDb::check`]; `Interrupted`.
     pub fn check_until(&self, stop: &AtomicBool) -> Result<CheckReport> {
         let snapshot = self.snapshot()?;
-        check::check_until(snapshot.reader(), &snapshot.catalog(), stop)
+        check::check(snapshot.reader(), snapshot.known(), stop, &Progress::new(&|_, _| {}))
     }
 
     /// All names, newest first made included.

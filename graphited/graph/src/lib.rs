@@ -26,6 +26,7 @@ mod overlay;
 mod page_view;
 pub mod pool;
 pub mod properties;
+pub mod salvage;
 pub mod space;
 pub mod state;
 mod table;

@@ -164,21 +164,86 @@ pub fn check_properties<R: PageReader>(
     owner: Owner,
     owned: &mut dyn FnMut(PageNo),
 ) -> Result<()> {
-    if read_owner(r, at)? != owner {
+    let page = r.page_of(at.page, PageKind::Record)?;
+    let mut bytes = record_at(&page, at)?;
+    let (found, in_chain) = Owner::take(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+    if found != owner {
         return Err(Error::Corrupt { page: at.page, why: "a property record is another's" });
     }
-    for chain in stored_chains(r, at)? {
-        overflow::walk(r, chain, |page, _| {
-            owned(page);
-            Ok(())
-        })?;
+    if !in_chain {
+        return check_pairs(r, at, bytes, owned);
     }
-    let properties = read_properties(r, at)?;
-    let rising = properties.is_sorted_by(|(a, _), (b, _)| a < b);
-    if properties.is_empty() || !rising || properties.iter().any(|(_, value)| value.is_null()) {
-        return Err(Error::Corrupt { page: at.page, why: KEYS_DO_NOT_RISE });
+    let chain = take_chain(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+    check_pairs(r, at, &read_owned(r, chain, owned)?, owned)
+}
+
+/// Proves the pairs of a record. Most are small, and nothing is made of these.
+fn check_pairs<R: PageReader>(
+    r: &R,
+    at: Location,
+    mut pairs: &[u8],
+    owned: &mut dyn FnMut(PageNo),
+) -> Result<()> {
+    let (mut before, mut in_order) = (None, !pairs.is_empty());
+    while !pairs.is_empty() {
+        let (key, stored) = take_pair(&mut pairs).map_err(|bad| corrupt(at, bad))?;
+        let long;
+        let mut bytes = match stored {
+            Stored::Inline(bytes) => bytes,
+            Stored::Chain(chain) => {
+                long = read_owned(r, chain, owned)?;
+                &long
+            }
+        };
+        let seen = value_codec::look(&mut bytes).map_err(|bad| corrupt(at, bad))?;
+        in_order &= before < Some(key) && !matches!(seen, Seen::Value(Value::Null));
+        before = Some(key);
     }
-    Ok(())
+    if in_order { Ok(()) } else { Err(Error::Corrupt { page: at.page, why: KEYS_DO_NOT_RISE }) }
+}
+
+/// The bytes of a chain, whose pages are told to `owned`.
+fn read_owned<R: PageReader>(r: &R, chain: Chain, owned: &mut dyn FnMut(PageNo)) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    overflow::walk(r, chain, |page, chunk| {
+        owned(page);
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// The properties of `owner`'s record at `at` that can be read. What is damaged is told to `lost`, with its key if that is
+/// known.
+///
+/// # Errors
+/// What is no damage.
+pub fn readable_properties<R: PageReader>(
+    r: &R,
+    at: Location,
+    owner: Owner,
+    lost: &mut dyn FnMut(Option<KeyId>, Error),
+) -> Result<Vec<(KeyId, Value)>> {
+    let mut properties = Vec::new();
+    let read = read_owner(r, at).and_then(|found| {
+        if found != owner {
+            return Err(Error::Corrupt { page: at.page, why: "a property record is another's" });
+        }
+        each_pair(r, at, |key, stored| {
+            match load(r, at, stored) {
+                Ok(value) => properties.push((key, value)),
+                Err(error) if error.is_damage() => lost(Some(key), error),
+                Err(error) => return Err(error),
+            }
+            Ok(true)
+        })
+    });
+    match read {
+        Err(error) if error.is_damage() => lost(None, error),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
+    Ok(properties)
 }
 
 fn corrupt(at: Location, bad: BadValue) -> Error {

@@ -298,14 +298,28 @@ pub(crate) fn place_of_page<T: Table, R: PageReader>(r: &R, logical: u64) -> Res
 pub(crate) fn visit_page<T: Table, R: PageReader>(
     r: &R,
     logical: u64,
-    mut visit: impl FnMut(T::Slot, T::Record) -> Result<()>,
+    visit: impl FnMut(T::Slot, T::Record) -> Result<()>,
 ) -> Result<()> {
     let Some(number) = entry_of::<T, R>(r, logical)?.page else { return Ok(()) };
     let page = r.page(number)?;
-    check_table_page::<T>(&page, logical)?;
+    visit_table_page::<T>(&page, logical, visit)
+}
+
+/// The logical page that a table page says it is.
+pub(crate) fn logical_of(page: &Page) -> u64 {
+    u64::from(u32_at(page, LOGICAL))
+}
+
+/// Shows every used slot of a table page that is at hand.
+pub(crate) fn visit_table_page<T: Table>(
+    page: &Page,
+    logical: u64,
+    mut visit: impl FnMut(T::Slot, T::Record) -> Result<()>,
+) -> Result<()> {
+    check_table_page::<T>(page, logical)?;
     let first = logical * T::SLOTS as u64;
     for index in 0..T::SLOTS {
-        if let SlotState::Used(record) = T::decode(slot_bytes::<T>(&page, index)) {
+        if let SlotState::Used(record) = T::decode(slot_bytes::<T>(page, index)) {
             visit(T::slot(first + index as u64), record)?;
         }
     }

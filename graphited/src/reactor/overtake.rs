@@ -12,7 +12,7 @@ use std::time::Instant;
 use graphite_protocol::message::{Body, write_error, write_response};
 use graphite_protocol::messages::{
     Call, Cancel, CancelReply, Check, CheckReply, Checkpoint, CheckpointReply, Empty, Kill, KillReply, Locks,
-    Ping, Problem, Request, Sessions, SessionsReply, Status, TakePicture, Watch,
+    Ping, Request, Sessions, SessionsReply, Status, TakePicture, Watch,
 };
 use graphite_protocol::{ErrorCode, Wire, WireError};
 
@@ -24,14 +24,13 @@ use crate::events::Event;
 use crate::interrupt::Reason;
 use crate::lock_words::LockWords;
 use crate::monitor;
+use crate::offline;
 use crate::shared::Shared;
 use crate::status;
 use crate::workers::Pool;
 
 /// Requests that overtake and that a session may have under way at a time.
 const OVERTAKING_MAX: usize = 16;
-/// Problems that `check` tells, at most.
-const PROBLEMS_MAX: usize = 100;
 
 /// Something that one session asked of others.
 #[derive(Debug)]
@@ -313,13 +312,7 @@ fn checkpoint(shared: &Shared) -> Result<CheckpointReply, WireError> {
 
 fn check(shared: &Shared, stop: &AtomicBool) -> Result<CheckReply, WireError> {
     let report = shared.db.check_until(stop).map_err(|error| errors::of_graph(&error))?;
-    let problems = report.problems.into_iter().take(PROBLEMS_MAX);
-    Ok(CheckReply {
-        pages: report.pages.len() as u64,
-        nodes: report.nodes,
-        edges: report.edges,
-        problems: problems.map(|why| Problem { page: None, why }).collect(),
-    })
+    Ok(offline::check_reply(report, None))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn own(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<Arc<
 }
 
 /// `None` if there is another file by now, or none.
-fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
+pub(crate) fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn DiskFile>>> {
     let io = |e: std::io::Error| Error::io("open", path, &e);
     let file = match disk.open(path, OpenMode::Existing) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -127,7 +127,7 @@ fn open_and_lock(disk: &dyn Disk, path: &Path) -> Result<Option<Arc<dyn DiskFile
     Ok(file.is_at(path).map_err(io)?.then_some(file))
 }
 
-fn build(
+pub(crate) fn build(
     clock: Arc<dyn Clock>,
     path: &Path,
     options: StoreOptions,

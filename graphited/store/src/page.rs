@@ -242,6 +242,11 @@ impl Page {
         &self.bytes
     }
 
+    /// Its memory, to read another page into.
+    pub(crate) fn into_raw(self) -> RawPage {
+        RawPage(self.bytes)
+    }
+
     /// Writes the checksum, and gives the bytes to put on disk.
     pub fn seal(&mut self) -> &[u8; PAGE_BYTES] {
         let sum = crc32fast::hash(&self.bytes[KIND..]);
@@ -323,23 +328,29 @@ pub enum CorruptPage {
 impl RawPage {
     /// Proves that these are the bytes of page `number` of `database`.
     pub fn check(self, number: PageNo, database: DatabaseId) -> Result<Page, CorruptPage> {
-        let page = Page { bytes: self.0, lent: 0 };
-        let found = page.get_u32(CHECKSUM);
-        let computed = crc32fast::hash(&page.bytes[KIND..]);
-        if found != computed {
-            return Err(CorruptPage::Checksum { found, computed });
-        }
-        if page.get_u32(NUMBER) != number.0 {
-            return Err(CorruptPage::Number { found: page.get_u32(NUMBER) });
-        }
-        if page.get_u32(DATABASE) != database.low() {
-            return Err(CorruptPage::Database { found: page.get_u32(DATABASE) });
-        }
-        if PageKind::from_byte(page.bytes[KIND]).is_none() {
-            return Err(CorruptPage::Kind { found: page.bytes[KIND] });
-        }
-        Ok(page)
+        check_bytes(&self.0, number, database)?;
+        Ok(Page { bytes: self.0, lent: 0 })
     }
+}
+
+/// Proves that these are the bytes of page `number` of `database`, and tells its kind.
+pub(crate) fn check_bytes(
+    raw: &[u8; PAGE_BYTES],
+    number: PageNo,
+    database: DatabaseId,
+) -> Result<PageKind, CorruptPage> {
+    let u32_at = |at: usize| u32::from_le_bytes(*raw[at..].first_chunk().expect("inside the page"));
+    let (found, computed) = (u32_at(CHECKSUM), crc32fast::hash(&raw[KIND..]));
+    if found != computed {
+        return Err(CorruptPage::Checksum { found, computed });
+    }
+    if u32_at(NUMBER) != number.0 {
+        return Err(CorruptPage::Number { found: u32_at(NUMBER) });
+    }
+    if u32_at(DATABASE) != database.low() {
+        return Err(CorruptPage::Database { found: u32_at(DATABASE) });
+    }
+    PageKind::from_byte(raw[KIND]).ok_or(CorruptPage::Kind { found: raw[KIND] })
 }
 
 #[cfg(test)]

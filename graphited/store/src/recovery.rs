@@ -72,7 +72,13 @@ impl Inner {
         Ok(())
     }
 
-    fn redo_record(&self, record: &Record<'_>, lsn: Lsn, imaged: &mut FxHashSet<PageNo>) -> Result<()> {
+    /// Lays an image down, or changes the page that it builds on.
+    pub(crate) fn redo_record(
+        &self,
+        record: &Record<'_>,
+        lsn: Lsn,
+        imaged: &mut FxHashSet<PageNo>,
+    ) -> Result<()> {
         let mut page = match record.base {
             None => {
                 imaged.insert(record.page);

@@ -26,6 +26,10 @@ impl Snapshot {
         Snapshot { inner, registered, budget: Cell::new(None) }
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// The state that this is a view of.
     pub fn lsn(&self) -> Lsn {
         self.registered.lsn

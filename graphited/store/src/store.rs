@@ -409,8 +409,12 @@ impl Inner {
     }
 
     pub(crate) fn read_page(&self, number: PageNo) -> Result<crate::Page> {
+        self.read_page_into(number, RawPage::default())
+    }
+
+    /// As [`Inner::read_page`], into memory that is there already.
+    pub(crate) fn read_page_into(&self, number: PageNo, mut raw: RawPage) -> Result<crate::Page> {
         self.counters.page_reads.fetch_add(1, Ordering::Relaxed);
-        let mut raw = RawPage::default();
         self.file.read_at(&mut raw.0[..], number.offset()).map_err(|error| {
             if error.kind() == std::io::ErrorKind::UnexpectedEof {
                 return Error::CorruptPage { page: number, why: CorruptPage::Truncated };

@@ -25,7 +25,7 @@
 use std::path::Path;
 
 use crate::disk::DiskFile;
-use crate::page::{DatabaseId, Lsn, PAGE_BYTES, Page, PageKind};
+use crate::page::{DatabaseId, Lsn, PAGE_BYTES, Page, PageKind, PageNo};
 use crate::pager::{STATE_PAGE, STATE_SLOTS};
 use crate::{Error, Result};
 
@@ -204,6 +204,30 @@ impl Superblock {
             why: format!("a log segment of {} bytes cannot be", self.segment_bytes),
         }
     }
+}
+
+/// The copies of which the bytes are wrong, by their place.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn bad_copies(file: &dyn DiskFile, path: &Path) -> Result<Vec<(PageNo, &'static str)>> {
+    let mut bad = Vec::new();
+    for copy in 0..COPIES {
+        let mut raw = Box::new([0; PAGE_BYTES]);
+        match file.read_at(&mut raw[..], copy * PAGE_BYTES as u64) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(Error::io("read", path, &error)),
+        }
+        if Superblock::decode(&raw, copy).is_none() {
+            let why = match copy {
+                0 => "the first copy of the superblock is damaged",
+                _ => "the second copy of the superblock is damaged",
+            };
+            bad.push((PageNo(copy as u32), why));
+        }
+    }
+    Ok(bad)
 }
 
 fn show(bytes: &[u8]) -> String {

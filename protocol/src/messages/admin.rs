@@ -49,15 +49,67 @@ message! { reply "the reply of check",
     /// What was found.
     #[derive(Eq, serde::Serialize)]
     pub struct CheckReply {
-        /// Pages that were read.
+        /// Pages that belong to the graph.
         pub pages: u64,
         /// Nodes that were found.
         pub nodes: u64,
         /// Edges that were found.
         pub edges: u64,
-        /// What is wrong, the first hundred; empty for a sound database.
+        /// What is wrong, the first thousand; empty for a sound database.
         pub problems: Vec<Problem>,
+        /// Problems past the first thousand.
+        pub problems_not_listed: u64 = 0,
+        /// Pages that are marked as used.
+        pub pages_used: u64 = 0,
+        /// Pages that are marked as free.
+        pub pages_free: u64 = 0,
+        /// Property records that were found.
+        pub property_records: u64 = 0,
+        /// Entries of adjacency, of both sides, that were found.
+        pub adjacency_entries: u64 = 0,
+        /// Bytes read from the file.
+        pub bytes_read: u64 = 0,
+        /// How long it took.
+        pub elapsed_ms: u64 = 0,
+        /// Bytes of log that were replayed in memory, if nobody had the database open.
+        pub log_bytes_replayed: Option<u64>,
     }
+}
+
+message! { reply "the reply of a salvage",
+    /// What was copied of a damaged database.
+    #[derive(Eq, serde::Serialize)]
+    pub struct SalvageReply {
+        /// Nodes that are in the new database.
+        pub nodes: u64,
+        /// Edges that are in it.
+        pub edges: u64,
+        /// Nodes of which not all labels or properties could be read.
+        pub nodes_incomplete: u64,
+        /// Edges of which not all properties, or not the type's name, could be read.
+        pub edges_incomplete: u64,
+        /// Edges that were left out because an end of them could not be read.
+        pub edges_without_end: u64,
+        /// What could not be read, the first thousand.
+        pub lost: Vec<Problem>,
+        /// What came after that.
+        pub lost_not_listed: u64,
+    }
+}
+
+message! { reply "how far a check is",
+    /// How far a check or a salvage is, in steps of its own.
+    #[derive(Copy, Eq)]
+    pub struct CheckProgress {
+        /// Done.
+        pub done: u64,
+        /// To do, all in all.
+        pub total: u64,
+    }
+}
+
+impl super::Notification for CheckProgress {
+    const METHOD: &'static str = "progress";
 }
 
 message! { reply "a problem",

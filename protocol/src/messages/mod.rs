@@ -20,8 +20,8 @@ mod statement;
 mod transaction;
 
 pub use admin::{
-    Backup, BackupReply, Check, CheckReply, Checkpoint, CheckpointReply, Compact, CompactReply, Kill,
-    KillReply, Problem,
+    Backup, BackupReply, Check, CheckProgress, CheckReply, Checkpoint, CheckpointReply, Compact,
+    CompactReply, Kill, KillReply, Problem, SalvageReply,
 };
 pub use histogram::{Histogram, HistogramBucket};
 pub use import::{

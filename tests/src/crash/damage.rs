@@ -16,7 +16,7 @@ use graphite_store::disk::SimDisk;
 use super::explore::FIXED_PAGES;
 use super::picture::Picture;
 use super::recorder::{Recorder, Run};
-use super::{PATH, Workload, workloads};
+use super::{PATH, Workload, words, workloads};
 
 /// What harm was done, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn ask(workload: &Workload, run: &Run, disk: &SimDisk) -> Said {
     };
     match db.check() {
         Ok(report) if report.is_sound() => {}
-        Ok(report) => return Said::Found(report.problems.join("; ")),
+        Ok(report) => return Said::Found(words(&report.problems)),
         Err(error) => return Said::Found(error.to_string()),
     }
     run.pictures.iter().rposition(|one| *one == picture).map_or(Said::WrongAnswer, Said::Shows)

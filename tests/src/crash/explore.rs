@@ -18,7 +18,7 @@ use rustc_hash::FxHasher;
 use super::picture::Picture;
 use super::recorder::{Run, record};
 use super::trail::{End, Trail};
-use super::{Workload, exists, workloads};
+use super::{Workload, exists, words, workloads};
 
 /// Pages that belong to nobody and are never free: the two copies of the superblock, and the first bitmap.
 pub(super) const FIXED_PAGES: u64 = 3;
@@ -256,7 +256,7 @@ pub(super) fn stands_at(run: &Run, disk: &SimDisk) -> Result<usize, String> {
 fn sound(db: &GraphDb) -> Result<(), String> {
     let report = db.check().map_err(|error| format!("it cannot be checked: {error}"))?;
     if !report.is_sound() {
-        return Err(format!("the check finds: {}", report.problems.join("; ")));
+        return Err(format!("the check finds: {}", words(&report.problems)));
     }
     let status = db.store().status();
     let used = u64::from(status.pages) - u64::from(status.pages_free);

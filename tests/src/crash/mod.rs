@@ -19,6 +19,7 @@ pub mod workloads;
 use std::path::Path;
 use std::sync::Arc;
 
+use graphite_graph::check::Problem;
 use graphite_graph::{GraphDb, Result};
 use graphite_store::StoreOptions;
 use graphite_store::clock::SimClock;
@@ -61,6 +62,11 @@ impl Workload {
         };
         GraphDb::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new(PATH), options)
     }
+}
+
+/// What a check found, in a line.
+pub(crate) fn words(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether the disk has the database's file.

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use read_only::ReadOnlyDisk;
 pub use real::RealDisk;
 pub use sim::{Counters, Fault, LastOp, Op, OpKind, Outcome, SIMULATED_CRASH, SimDisk};
 
@@ -86,5 +87,6 @@ pub trait DiskFile: Send + Sync + Debug {
 }
 
 mod direct;
+mod read_only;
 mod real;
 mod sim;

@@ -74,6 +74,17 @@ pub(crate) struct Scan {
 /// # Errors
 /// [`Error::CorruptLog`] where the log contradicts its own marks, the checkpoint or the clean shutdown.
 pub(crate) fn scan(segments: &Segments, superblock: &Superblock) -> Result<Scan> {
+    match read_as_far_as_it_goes(segments, superblock)? {
+        (found, None) => Ok(found),
+        (_, Some(damage)) => Err(damage),
+    }
+}
+
+/// As [`scan`], and gives the damage beside what can be read up to there.
+pub(crate) fn read_as_far_as_it_goes(
+    segments: &Segments,
+    superblock: &Superblock,
+) -> Result<(Scan, Option<Error>)> {
     let mut reader = LogReader::new(segments);
     let mut at = LogEnd { end: superblock.redo, chain: superblock.redo_chain };
     let mut marked = superblock.redo;
@@ -90,28 +101,60 @@ pub(crate) fn scan(segments: &Segments, superblock: &Superblock) -> Result<Scan>
         marked = marked.max(header.durable);
         at = LogEnd { end: header.end(), chain: header.checksum };
     }
+    let damage = damage_at(&mut reader, segments, superblock, at)?;
+    Ok((Scan { at, marked }, damage))
+}
+
+/// Whether the chain's end is none.
+fn damage_at(
+    reader: &mut LogReader<'_>,
+    segments: &Segments,
+    superblock: &Superblock,
+    at: LogEnd,
+) -> Result<Option<Error>> {
+    let damage = |why| Ok(Some(Error::CorruptLog { lsn: at.end, why }));
     if at.end == superblock.redo {
-        let why = "the checkpoint that the superblock names is not in the log".to_owned();
-        return Err(Error::CorruptLog { lsn: superblock.redo, why });
+        return damage("the checkpoint that the superblock names is not in the log".to_owned());
     }
     if let Some((clean_end, chain)) = superblock.clean_end
         && (at.end != clean_end || at.chain != chain)
     {
-        let why = format!("it was closed cleanly at {clean_end}, and what can be read ends here");
-        return Err(Error::CorruptLog { lsn: at.end, why });
+        return damage(format!("it was closed cleanly at {clean_end}, and what can be read ends here"));
     }
-    if let Some(mark) = later_mark(&mut reader, segments, at.end)? {
-        let why =
-            format!("the group here is bad, and a later one says that everything below {mark} was durable");
-        return Err(Error::CorruptLog { lsn: at.end, why });
+    match later_mark(reader, segments, at.end)? {
+        Some(mark) => damage(format!(
+            "the group here is bad, and a later one says that everything below {mark} was durable"
+        )),
+        None => Ok(None),
     }
-    Ok(Scan { at, marked })
+}
+
+/// Number of the whole groups above `bad`, and where the last one ends.
+pub(crate) fn whole_groups_above(segments: &Segments, bad: Lsn) -> Result<Option<(u64, Lsn)>> {
+    let (mut reader, mut from) = (LogReader::new(segments), bad);
+    let mut found = None;
+    while let Some(header) = next_group(&mut reader, segments, from, |_| true)? {
+        from = header.end();
+        found = Some((found.map_or(0, |(count, _)| count) + 1, from));
+    }
+    Ok(found)
 }
 
 /// A durable LSN above `bad` that some whole group behind it carries.
 fn later_mark(reader: &mut LogReader<'_>, segments: &Segments, bad: Lsn) -> Result<Option<Lsn>> {
+    let found = next_group(reader, segments, bad, |header| header.durable > bad)?;
+    Ok(found.map(|header| header.durable))
+}
+
+/// The first whole group from `from` on that is `wanted`.
+fn next_group(
+    reader: &mut LogReader<'_>,
+    segments: &Segments,
+    from: Lsn,
+    wanted: impl Fn(&GroupHeader) -> bool,
+) -> Result<Option<GroupHeader>> {
     let end = segments.prepared_end().unwrap_or_default();
-    let mut at = bad;
+    let mut at = from;
     while at < end {
         let window = reader.rest(at)?;
         let Some(found) = window.chunks(8).position(|chunk| chunk.starts_with(&MAGIC)) else {
@@ -120,9 +163,9 @@ fn later_mark(reader: &mut LogReader<'_>, segments: &Segments, bad: Lsn) -> Resu
         };
         at = Lsn(at.0 + found as u64 * GROUP_ALIGN);
         if let Some((header, _)) = reader.group(at)?
-            && header.durable > bad
+            && wanted(&header)
         {
-            return Ok(Some(header.durable));
+            return Ok(Some(header));
         }
         at = Lsn(at.0 + GROUP_ALIGN);
     }

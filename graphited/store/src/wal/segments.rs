@@ -138,6 +138,11 @@ impl Segments {
     /// # Errors
     /// [`Error::CorruptLog`] by invariant 3; nothing was changed.
     pub(crate) fn open(&self, first: Lsn) -> Result<()> {
+        self.find(first)?.map_or(Ok(()), Err)
+    }
+
+    /// As [`Segments::open`], and gives the damage: up to there the segments can be read.
+    pub(crate) fn find(&self, first: Lsn) -> Result<Option<Error>> {
         let first = self.number_of(first);
         let mut prepared = BTreeMap::new();
         let mut unfinished = BTreeMap::new();
@@ -175,11 +180,8 @@ impl Segments {
                 _ => None,
             }
         };
-        if let Some(why) = why {
-            return Err(Error::CorruptLog { lsn: Lsn(next * self.payload()), why });
-        }
         *self.files.lock() = Files { live, spare };
-        Ok(())
+        Ok(why.map(|why| Error::CorruptLog { lsn: Lsn(next * self.payload()), why }))
     }
 
     fn look(&self, file: &dyn DiskFile, number: u64, path: &Path) -> Result<Found> {

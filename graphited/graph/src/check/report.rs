@@ -1,0 +1,107 @@
+//! What a check found.
+
+use std::fmt;
+use std::time::Duration;
+
+use graphite_store::PageNo;
+
+use crate::Error;
+
+/// Problems past this number are counted and not described.
+pub const PROBLEMS_MAX: usize = 1000;
+
+/// One contradiction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The page where it was seen, if it was seen in one.
+    pub page: Option<PageNo>,
+    /// In words, with the record that is concerned.
+    pub why: String,
+}
+
+impl Problem {
+    /// Of a page.
+    pub fn of_page(page: PageNo, why: impl fmt::Display) -> Problem {
+        Problem { page: Some(page), why: why.to_string() }
+    }
+
+    /// Of a record, which the words name.
+    pub fn of_record(why: impl fmt::Display) -> Problem {
+        Problem { page: None, why: why.to_string() }
+    }
+
+    /// What an error says, and `what` it was met in.
+    pub fn of_error(what: &str, error: &Error) -> Problem {
+        let (page, why) = match error {
+            Error::Corrupt { page, why } => (Some(*page), (*why).to_owned()),
+            Error::Store(graphite_store::Error::CorruptPage { page, why }) => (Some(*page), why.to_string()),
+            other => (None, other.to_string()),
+        };
+        Problem { page, why: if what.is_empty() { why } else { format!("{what}: {why}") } }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.page {
+            Some(page) => write!(f, "{page}: {}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
+/// For tests, which expect none.
+impl PartialEq<String> for Problem {
+    fn eq(&self, other: &String) -> bool {
+        let shown = self.to_string();
+        shown == *other
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default)]
+pub struct CheckReport {
+    /// Nodes that were looked at.
+    pub nodes: u64,
+    /// Edges that were looked at.
+    pub edges: u64,
+    /// Property records that were looked at.
+    pub property_records: u64,
+    /// Entries of adjacency that were looked at, of both sides.
+    pub adjacency_entries: u64,
+    /// Pages that were ever used, free ones among them.
+    pub pages_total: u64,
+    /// Pages that the bitmaps call used.
+    pub pages_used: u64,
+    /// Bytes that were read from the file.
+    pub bytes_read: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Every contradiction; at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub problems_not_listed: u64,
+    /// Every page that the graph owns, sorted.
+    pub pages: Vec<PageNo>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Pages that the bitmaps call free.
+    pub fn pages_free(&self) -> u64 {
+        self.pages_total - self.pages_used
+    }
+
+    /// Notes a problem.
+    pub fn add(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        } else {
+            self.problems_not_listed += 1;
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The walk through everything that is reachable.
+
+use std::ops::ControlFlow;
+
+use graphite_store::{PageKind, PageNo, PageReader, record};
+
+use super::Progress;
+use super::mirror::Mirror;
+use super::pages::{Owners, Part};
+use super::report::{CheckReport, Problem};
+use crate::adjacency::{self, Owner, Side};
+use crate::apply::Spaces;
+use crate::catalog::{Catalog, visit_catalog_pages};
+use crate::edges::{self, EdgeRecord};
+use crate::nodes::{self, NodeRecord};
+use crate::page_view::side_of;
+use crate::properties::{self, check_properties};
+use crate::state;
+use crate::{EdgeSlot, Error, NodeSlot, Result, ledger, tokens};
+
+/// Collects problems and owners while the graph is walked.
+pub(super) struct Walk<'a, R: PageReader> {
+    pub(super) r: &'a R,
+    pub(super) catalog: &'a Catalog,
+    pub(super) report: CheckReport,
+    pub(super) owners: Owners,
+    /// Whether everything could be read that may own pages.
+    pub(super) all_met: bool,
+    /// Records and adjacency blocks that are in slotted pages, and those that something points at.
+    pub(super) in_pages: [u64; 2],
+    pub(super) pointed_at: [u64; 2],
+    pub(super) mirror: Mirror,
+    /// Why no more can be proved.
+    pub(super) stopped: Option<Error>,
+    pub(super) progress: &'a Progress<'a>,
+}
+
+const RECORDS: usize = 0;
+const BLOCKS: usize = 1;
+
+impl<'a, R: PageReader> Walk<'a, R> {
+    pub(super) fn new(r: &'a R, catalog: &'a Catalog, pages: u32, progress: &'a Progress<'a>) -> Walk<'a, R> {
+        Walk {
+            r,
+            catalog,
+            report: CheckReport::default(),
+            owners: Owners::new(pages),
+            all_met: true,
+            in_pages: [0; 2],
+            pointed_at: [0; 2],
+            mirror: Mirror::default(),
+            stopped: None,
+            progress,
+        }
+    }
+
+    pub(super) fn problem(&mut self, why: impl std::fmt::Display) {
+        self.report.add(Problem::of_record(why));
+    }
+
+    /// Notes an error that came from `what`: a problem if it says so, else the end of the check.
+    pub(super) fn error(&mut self, what: &str, error: Error) {
+        if error.is_damage() {
+            self.all_met = false;
+            self.report.add(Problem::of_error(what, &error));
+        } else {
+            self.stopped.get_or_insert(error);
+        }
+    }
+
+    fn own(&mut self, page: PageNo, part: Part, what: &str) {
+        if let Some(before) = self.owners.own(page, part) {
+            let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
+            let why = format!("it has two owners: {before} and {part}{what}");
+            self.report.add(Problem::of_page(page, why));
+        }
+    }
+
+    /// Runs one part, whose pages and error are noted.
+    fn part(
+        &mut self,
+        part: Part,
+        what: &dyn Fn() -> String,
+        walk: impl FnOnce(&'a R, &mut dyn FnMut(PageNo)) -> Result<()>,
+    ) {
+        let mut pages = Vec::new();
+        let done = walk(self.r, &mut |page| pages.push(page));
+        pages.into_iter().for_each(|page| self.own(page, part, &what()));
+        if let Err(error) = done {
+            self.error(&what(), error);
+        }
+    }
+
+    /// Everything but the nodes and edges themselves.
+    pub(super) fn frame(&mut self) {
+        self.tables();
+        self.part(Part::Catalog, &|| "catalog".to_owned(), |r, own| {
+            visit_catalog_pages(r, own)?;
+            Catalog::load(r).map(|_| ())
+        });
+        self.part(Part::Ledger, &|| "import ledger".to_owned(), |r, own| ledger::for_each_page(r, own));
+        self.part(Part::Tokens, &|| "commit tokens".to_owned(), |r, own| tokens::for_each_page(r, own));
+        let spaces = Spaces::default();
+        for (of, map, part, space, kind) in [
+            (RECORDS, Part::RecordSpace, Part::Records, &spaces.records, PageKind::Record),
+            (BLOCKS, Part::AdjacencySpace, Part::Adjacency, &spaces.adjacency, PageKind::Adjacency),
+        ] {
+            let mut known = Vec::new();
+            self.part(map, &|| map.to_string(), |r, own| space.visit(r, own, &mut |page| known.push(page)));
+            for page in known {
+                self.own(page, part, "");
+                self.slotted(of, page, kind);
+            }
+        }
+    }
+
+    fn slotted(&mut self, of: usize, number: PageNo, kind: PageKind) {
+        match self.r.page_of(number, kind) {
+            Ok(page) => {
+                if let Err(why) = record::check(&page) {
+                    self.error("", Error::Corrupt { page: number, why });
+                }
+                self.in_pages[of] += record::slots(&page).count() as u64;
+            }
+            Err(error) => self.error("", error.into()),
+        }
+    }
+
+    fn tables(&mut self) {
+        let (mut pages, mut problems) = (Vec::new(), Vec::new());
+        let found =
+            nodes::check_nodes(self.r, &mut |page| pages.push(page), &mut |error| problems.push(error));
+        self.table(Part::NodeTable, "nodes", state::NODE_COUNT, found, &mut pages, &mut problems);
+        let found =
+            edges::check_edges(self.r, &mut |page| pages.push(page), &mut |error| problems.push(error));
+        self.table(Part::EdgeTable, "edges", state::EDGE_COUNT, found, &mut pages, &mut problems);
+    }
+
+    fn table(
+        &mut self,
+        part: Part,
+        what: &str,
+        counter: usize,
+        found: u64,
+        pages: &mut Vec<PageNo>,
+        problems: &mut Vec<Error>,
+    ) {
+        pages.drain(..).for_each(|page| self.own(page, part, ""));
+        problems.drain(..).for_each(|error| self.error("", error));
+        match self.r.state(counter) {
+            Ok(count) if count == found => {}
+            Ok(count) => self.problem(format!("there are {found} {what}, and their counter says {count}")),
+            Err(error) => self.error("", error.into()),
+        }
+    }
+
+    fn node(&mut self, slot: NodeSlot, record: &NodeRecord) {
+        self.report.nodes += 1;
+        if self.catalog.labels_of(record.label_set).is_none() {
+            self.problem(format!("{slot:?} has a set of labels that is not in the catalog"));
+        }
+        if let Some(at) = record.properties {
+            self.report.property_records += 1;
+            self.pointed_at[RECORDS] += 1;
+            self.part(Part::Overflow, &|| format!("properties of {slot:?}"), |r, own| {
+                check_properties(r, at, properties::Owner::Node(slot), own)
+            });
+        }
+        for side in [Side::Out, Side::In] {
+            self.side(record, Owner { slot, side });
+        }
+    }
+
+    fn side(&mut self, record: &NodeRecord, owner: Owner) {
+        let (location, degree) = side_of(record, owner.side);
+        let what = || side_in_words(owner);
+        let Some(location) = location else {
+            if degree != 0 {
+                self.problem(format!("{}: the degree is {degree}, and there is none", what()));
+            }
+            return;
+        };
+        self.pointed_at[BLOCKS] += u64::from(!location.is_tree());
+        match adjacency::check(self.r, owner, location) {
+            Ok(count) if count == u64::from(degree) => {}
+            Ok(count) => {
+                let why = format!("{}: {count} entries, and the degree is {degree}", what());
+                self.report.add(Problem::of_page(location.page, why));
+            }
+            Err(error) => return self.error(&what(), error),
+        }
+        if location.is_tree() {
+            self.part(Part::Hub, &what, |r, own| adjacency::for_each_page(r, owner, location, own));
+        }
+        let mirror = &mut self.mirror;
+        let visited = adjacency::for_each_group(self.r, owner, location, None, |type_, group| {
+            mirror.group(owner, type_, group);
+            ControlFlow::<()>::Continue(())
+        });
+        if let Err(error) = visited {
+            self.error(&what(), error);
+        }
+    }
+
+    fn edge(&mut self, slot: EdgeSlot, record: &EdgeRecord) {
+        self.report.edges += 1;
+        self.mirror.edge(slot, record);
+        if self.catalog.type_name(record.type_).is_none() {
+            self.problem(format!("{slot:?} has a type that is not in the catalog"));
+        }
+        if let Some(at) = record.properties {
+            self.report.property_records += 1;
+            self.pointed_at[RECORDS] += 1;
+            self.part(Part::Overflow, &|| format!("properties of {slot:?}"), |r, own| {
+                check_properties(r, at, properties::Owner::Edge(slot), own)
+            });
+        }
+    }
+
+    /// Shows all nodes, a table page at a time, until something ends the check. What cannot be read is a problem if
+    /// `tell` says so.
+    pub(super) fn each_node(
+        &mut self,
+        tell: bool,
+        mut visit: impl FnMut(&mut Self, NodeSlot, &NodeRecord),
+    ) -> Result<()> {
+        for page in 0..nodes::node_pages(self.r)? {
+            let mut found = Vec::with_capacity(nodes::NODES_PER_PAGE);
+            let visited = nodes::visit_nodes_in_page(self.r, page, |slot, record| {
+                found.push((slot, record));
+                Ok(())
+            });
+            self.after_page(visited, tell);
+            if self.stopped.is_some() {
+                break;
+            }
+            found.iter().for_each(|(slot, record)| visit(self, *slot, record));
+        }
+        Ok(())
+    }
+
+    /// As [`Walk::each_node`], all edges.
+    pub(super) fn each_edge(
+        &mut self,
+        tell: bool,
+        mut visit: impl FnMut(&mut Self, EdgeSlot, &EdgeRecord),
+    ) -> Result<()> {
+        for page in 0..edges::edge_pages(self.r)? {
+            let mut found = Vec::with_capacity(edges::EDGES_PER_PAGE);
+            let visited = edges::visit_edges_in_page(self.r, page, |slot, record| {
+                found.push((slot, record));
+                Ok(())
+            });
+            self.after_page(visited, tell);
+            if self.stopped.is_some() {
+                break;
+            }
+            found.iter().for_each(|(slot, record)| visit(self, *slot, record));
+        }
+        Ok(())
+    }
+
+    fn after_page(&mut self, visited: Result<()>, tell: bool) {
+        self.progress.step(1);
+        match visited {
+            Err(error) if tell || !error.is_damage() => self.error("", error),
+            _ => {}
+        }
+    }
+
+    /// All nodes and edges, and whether they mirror each other.
+    pub(super) fn graph(&mut self) {
+        let nodes = self.each_node(true, |walk, slot, record| walk.node(slot, record));
+        let edges = self.each_edge(true, |walk, slot, record| walk.edge(slot, record));
+        for done in [nodes, edges] {
+            if let Err(error) = done {
+                self.error("", error);
+            }
+        }
+        let [out, in_] = self.mirror.entries();
+        self.report.adjacency_entries = out + in_;
+        if !self.mirror.is_even() && self.stopped.is_none() {
+            self.name_what_is_uneven();
+        }
+        for (of, what) in [(RECORDS, "property records"), (BLOCKS, "adjacency blocks")] {
+            let (found, met) = (self.in_pages[of], self.pointed_at[of]);
+            if found != met && self.all_met {
+                self.problem(format!("there are {found} {what}, and {met} are pointed at"));
+            }
+        }
+    }
+}
+
+pub(super) fn side_in_words(owner: Owner) -> String {
+    let side = if owner.side == Side::Out { "outgoing" } else { "incoming" };
+    format!("{side} adjacency of {:?}", owner.slot)
+}

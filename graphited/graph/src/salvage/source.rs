@@ -1,0 +1,98 @@
+//! Where in a damaged database the tables' pages are.
+//!
+//! The directory of a table says so where it can be read. Where not, every page of the table's kind that is in use is
+//! looked at: it says which one it is. Of two that say the same the newer one counts.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use graphite_store::{Lsn, PageKind, PageNo, PageReader, Sweep};
+
+use super::tell;
+use crate::Result;
+use crate::check::{CheckReport, Problem, Progress};
+use crate::edges::Edges;
+use crate::nodes::Nodes;
+use crate::table::{self, Table};
+
+/// Pages of a table, by their number in it.
+pub(super) type Places = BTreeMap<u64, PageNo>;
+
+/// A damaged database.
+pub(super) struct Source<'a> {
+    pub(super) pages: &'a Sweep<'a>,
+    pub(super) nodes: Places,
+    pub(super) edges: Places,
+}
+
+impl<'a> Source<'a> {
+    /// Reads every page, and tells which of them are damaged.
+    pub(super) fn find(
+        pages: &'a Sweep<'a>,
+        lost: &mut CheckReport,
+        progress: &Progress<'_>,
+    ) -> Result<Source<'a>> {
+        let mut found: Vec<(PageNo, PageKind)> = Vec::new();
+        pages.superblocks(&mut |page, why| lost.add(Problem::of_page(page, why)))?;
+        let use_ = pages.page_use(&mut |error| lost.add(Problem::of_error("", &error.into())))?;
+        progress.set_total(use_.used());
+        pages.each_page(&use_, |page, kind| {
+            progress.step(1);
+            match kind {
+                Ok(kind @ (PageKind::Nodes | PageKind::Edges)) => found.push((page, kind)),
+                Ok(_) => {}
+                Err(why) => lost.add(Problem::of_page(page, format!("its bytes are damaged: {why}"))),
+            }
+            ControlFlow::Continue(())
+        })?;
+        // What an unreadable bitmap speaks for may be in use.
+        for page in (0..use_.count()).map(PageNo).filter(|page| use_.is_used(*page).is_none()) {
+            if let Ok(page) = pages.page(page) {
+                found.push((page.number(), page.kind()));
+            }
+        }
+        let nodes = places::<Nodes>(pages, &found, lost)?;
+        let edges = places::<Edges>(pages, &found, lost)?;
+        Ok(Source { pages, nodes, edges })
+    }
+}
+
+fn places<T: Table>(
+    pages: &Sweep<'_>,
+    found: &[(PageNo, PageKind)],
+    lost: &mut CheckReport,
+) -> Result<Places> {
+    let mut newest: BTreeMap<u64, (Lsn, PageNo)> = BTreeMap::new();
+    for (number, _) in found.iter().filter(|(_, kind)| *kind == T::KIND) {
+        let Ok(page) = pages.page(*number) else { continue };
+        let place = newest.entry(table::logical_of(&page)).or_default();
+        *place = (*place).max((page.lsn(), *number));
+    }
+    let mut places: Places = newest.into_iter().map(|(logical, (_, page))| (logical, page)).collect();
+    let mut told = false;
+    for logical in 0..table::page_count::<T, _>(pages)? {
+        let is_known = match table::place_of_page::<T, _>(pages, logical) {
+            Ok(None) => true,
+            Ok(Some(place)) => {
+                let is_it = pages.page(place).is_ok_and(|page| page.kind() == T::KIND);
+                if is_it {
+                    places.insert(logical, place);
+                }
+                is_it
+            }
+            Err(error) => {
+                if !told {
+                    tell(lost, &format!("directory of the {}", T::NAME), error)?;
+                }
+                told = true;
+                // That it is not among those that were found says that it is damaged, or was never made.
+                places.contains_key(&logical)
+            }
+        };
+        if !is_known && !places.contains_key(&logical) {
+            let (first, last) = (logical * T::SLOTS as u64, (logical + 1) * T::SLOTS as u64 - 1);
+            lost.add(Problem::of_record(format!("{} in slots {first} to {last} cannot be read", T::NAME)));
+        }
+    }
+    Ok(places)
+}

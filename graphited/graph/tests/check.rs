@@ -1,0 +1,104 @@
+//! The check of a graph whose pages contradict each other, though each of them has the checksum of its bytes: turns of
+//! the store write what no transaction would. Each contradiction has to be named by its record or page.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use common::open;
+use graphite_graph::edges::{put_edge, read_edge};
+use graphite_graph::import::{EdgeBatch, NodeBatch};
+use graphite_graph::nodes::{put_node, read_node};
+use graphite_graph::{EdgeSlot, GraphDb, LabelSetId, NodeId, NodeSlot, TypeId, state};
+use graphite_store::disk::SimDisk;
+use graphite_store::{PageKind, PageReader, PageWriter};
+
+/// Ten nodes in a ring.
+fn ring() -> GraphDb {
+    let db = open(&SimDisk::new());
+    let type_ = db.type_id_or_create("next").unwrap();
+    db.type_id_or_create("other").unwrap();
+    let id = |number: u64| NodeId::new(NodeSlot(number % 10), 0);
+    let nodes = NodeBatch { label_sets: vec![LabelSetId(0); 10], columns: Vec::new() };
+    let edges = EdgeBatch {
+        starts: (0..10).map(id).collect(),
+        ends: (1..11).map(id).collect(),
+        types: vec![type_; 10],
+        columns: Vec::new(),
+    };
+    db.import().nodes(b"nodes", 0, nodes).unwrap();
+    db.import().edges(b"edges", 0, edges).unwrap();
+    db.store().flush().unwrap();
+    assert!(db.check().unwrap().is_sound());
+    db
+}
+
+/// Makes a change that no transaction would, and gives what the check then says.
+fn after(db: &GraphDb, change: impl FnOnce(&mut graphite_store::Turn<'_>)) -> Vec<String> {
+    let mut turn = db.store().turn().unwrap();
+    change(&mut turn);
+    turn.commit().unwrap();
+    db.store().flush().unwrap();
+    db.check().unwrap().problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_edge_that_its_ends_know_otherwise_is_named_with_both_of_them() {
+    let db = ring();
+    let problems = after(&db, |turn| {
+        let mut edge = read_edge(turn, EdgeSlot(3)).unwrap().unwrap();
+        edge.type_ = TypeId(1);
+        put_edge(turn, EdgeSlot(3), &edge).unwrap();
+    });
+    let expected = [
+        "outgoing adjacency of node slot 3: its entry for edge slot 3 is no such edge",
+        "incoming adjacency of node slot 4: its entry for edge slot 3 is no such edge",
+        "edge slot 3 is not in the outgoing adjacency of node slot 3",
+        "edge slot 3 is not in the incoming adjacency of node slot 4",
+    ];
+    assert_eq!(problems, expected);
+}
+
+#[test]
+fn a_degree_and_a_counter_that_are_wrong_are_named() {
+    let db = ring();
+    let problems = after(&db, |turn| {
+        let mut node = read_node(turn, NodeSlot(7)).unwrap().unwrap();
+        node.in_degree += 1;
+        put_node(turn, NodeSlot(7), &node).unwrap();
+        turn.set_state(state::EDGE_COUNT, 11).unwrap();
+    });
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("10 edges, and their counter says 11"), "{problems:?}");
+    assert!(problems[1].contains("incoming adjacency of node slot 7: 1 entries"), "{problems:?}");
+}
+
+#[test]
+fn a_page_that_nobody_has_and_one_that_is_had_while_free_are_named() {
+    let db = ring();
+    let mut lost = None;
+    let problems = after(&db, |turn| lost = Some(turn.allocate(PageKind::Record).unwrap()));
+    let lost = lost.unwrap();
+    assert_eq!(problems, [format!("{lost}: it is marked as used, and nothing has it")]);
+
+    let db = ring();
+    let mut freed = None;
+    let problems = after(&db, |turn| {
+        let page = graphite_graph::nodes::place_of_page(turn, 0).unwrap().unwrap();
+        turn.free(page).unwrap();
+        freed = Some(page);
+    });
+    let why = format!("{}: it is marked as free, and the node table has it", freed.unwrap());
+    assert!(problems.contains(&why), "{problems:?}");
+}
+
+/// Two entries of the state point at one tree.
+#[test]
+fn a_page_with_two_owners_is_named_with_both() {
+    let db = ring();
+    let problems = after(&db, |turn| {
+        let root = turn.state(state::CATALOG_ROOT).unwrap();
+        turn.set_state(state::TOKEN_ROOT, root).unwrap();
+    });
+    let two = "it has two owners: the catalog and the commit tokens";
+    assert!(problems.iter().any(|problem| problem.contains(two)), "{problems:?}");
+}

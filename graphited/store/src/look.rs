@@ -1,0 +1,133 @@
+//! Opening a database to look at it, however damaged it is.
+//!
+//! The file is locked as by any owner, and no byte is changed: see `disk/read_only.rs`. Where an opening for use would
+//! refuse, this one notes what is wrong and goes on with what is there.
+//!
+//! 1. Of the superblock one whole copy is needed.
+//! 2. The log is replayed as far as its chain goes. What lies above a damaged place is lost: nothing tells what the
+//!    changes in between were.
+//! 3. A change that does not fit the page that it is for is left out.
+//! 4. If the log is damaged, pages in the file may be newer than what could be replayed. The snapshots of such a store
+//!    show the newest of each page, though they were never there together.
+
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::disk::{Disk, ReadOnlyDisk};
+use crate::open::{build, open_and_lock};
+use crate::page::{Lsn, PageNo};
+use crate::store::{Inner, Store, StoreOptions};
+use crate::superblock::Superblock;
+use crate::sync::Arc;
+use crate::wal::group::{GroupKind, next_record};
+use crate::wal::log::LogEnd;
+use crate::wal::scan::{LogReader, read_as_far_as_it_goes, whole_groups_above};
+use crate::wal::segments::Segments;
+use crate::{Error, Result, wal_dir};
+
+/// Problems of the log that are told one by one.
+const PROBLEMS_MAX: usize = 100;
+/// Newer than any version.
+const NEWEST: Lsn = Lsn(u64::MAX >> 1);
+
+/// A database that was opened to be looked at.
+#[derive(Debug)]
+pub struct Looked {
+    /// Its pages. Nothing can be written.
+    pub store: Store,
+    /// What is wrong with its log, and the page that is concerned.
+    pub problems: Vec<(Option<PageNo>, String)>,
+    /// Bytes of log that were replayed, in memory only.
+    pub log_bytes: u64,
+    /// Where the log is damaged, and where the last whole group ends that is lost for it.
+    pub lost: Option<(Lsn, Lsn)>,
+}
+
+impl Store {
+    /// Opens the database at `path` to look at it, without a change to any file.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], [`Error::NotADatabase`], [`Error::FormatVersion`]; [`Error::CorruptSuperblock`] if no copy of it
+    /// is whole; the disk's.
+    pub fn look(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        path: &Path,
+        cache_bytes: usize,
+    ) -> Result<Looked> {
+        let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk(disk));
+        let in_use = || Error::InUse { path: path.into(), pid: None };
+        let file = open_and_lock(&*disk, path)?.ok_or_else(in_use)?;
+        let superblock = Superblock::read(&*file, path)?;
+        let (id, segment_bytes) = (superblock.database, superblock.segment_bytes);
+        let segments = Segments::new(disk.clone(), wal_dir(path), id, segment_bytes, false);
+        let mut problems = Vec::new();
+        let (at, lost) = match find_end(&segments, &superblock) {
+            Ok((at, None)) => (at, None),
+            Ok((at, Some((damage, lost)))) => {
+                problems.push((None, damage));
+                (at, lost)
+            }
+            // No directory, or one that cannot be read.
+            Err(error) => {
+                problems.push((None, error.to_string()));
+                (LogEnd { end: superblock.redo, chain: superblock.redo_chain }, None)
+            }
+        };
+        let options = StoreOptions { cache_bytes, durable: false, ..StoreOptions::default() };
+        let shown = if problems.is_empty() { at.end } else { NEWEST };
+        let redo = superblock.redo;
+        let end = LogEnd { end: shown, chain: at.chain };
+        let inner = build(clock, path, options, file, superblock, segments, end);
+        inner.replay_what_fits(redo, at.end, &mut problems)?;
+        Ok(Looked { store: Store { inner }, problems, log_bytes: at.end.0 - redo.0, lost })
+    }
+}
+
+type Damage = (String, Option<(Lsn, Lsn)>);
+
+/// Where the log ends or is damaged, and how.
+fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Option<Damage>)> {
+    let of_files = segments.find(superblock.redo)?;
+    let (found, of_chain) = read_as_far_as_it_goes(segments, superblock)?;
+    let Some(error) = of_chain.or(of_files) else { return Ok((found.at, None)) };
+    let bad = found.at.end;
+    let Some((groups, end)) = whole_groups_above(segments, bad)? else {
+        return Ok((found.at, Some((error.to_string(), None))));
+    };
+    let why = format!("{error}. The commits of {groups} whole groups above it, up to {end}, are lost");
+    Ok((found.at, Some((why, Some((bad, end))))))
+}
+
+impl Inner {
+    /// As [`Inner::replay`], and leaves out what does not fit.
+    fn replay_what_fits(
+        &self,
+        redo: Lsn,
+        end: Lsn,
+        problems: &mut Vec<(Option<PageNo>, String)>,
+    ) -> Result<()> {
+        let mut reader = LogReader::new(&self.log.segments);
+        let mut imaged = rustc_hash::FxHashSet::default();
+        let mut at = redo;
+        while at < end {
+            let Some((header, mut records)) = reader.group(at)? else { break };
+            at = header.end();
+            while header.kind == GroupKind::Commit
+                && let Some((record, rest)) = next_record(records)
+            {
+                records = rest;
+                if let Err(error) = self.redo_record(&record, at, &mut imaged)
+                    && problems.len() < PROBLEMS_MAX
+                {
+                    problems.push((Some(record.page), format!("a change in the log is left out: {error}")));
+                }
+            }
+            if self.cache.resident_bytes() > self.cache.bytes_max() {
+                self.write_back(crate::checkpoint::Pace::Fast)?;
+                self.cache.evict();
+            }
+        }
+        Ok(())
+    }
+}

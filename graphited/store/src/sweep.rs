@@ -1,0 +1,254 @@
+//! A sweep: all pages of one snapshot, seen by somebody who looks at each of them about once.
+//!
+//! What a check reads would throw out of the cache what the daemon's clients need. So a [`Sweep`] takes from the cache
+//! what is there, reads the rest past it, and remembers some pages of its own.
+//!
+//! Invariants:
+//! 1. A page that is read past the cache is of the snapshot: it was in the file alone when it was looked for, and if its
+//!    version is newer than the snapshot by the time of the read, or half of a write under way was read, the cache decides.
+//! 2. Bytes in the file count as damaged only if the file is what the next reader would have them from. A page whose
+//!    newest version is not in the file yet may be torn there, by a write under way or a crash before.
+//! 3. Nothing that a sweep does changes a byte, or makes a writer wait.
+
+use std::cell::{Cell, RefCell};
+use std::ops::{ControlFlow, Deref};
+use std::rc::Rc;
+
+use crate::allocator::{PAGES_PER_BITMAP, STATE_PAGE_COUNT, bit_of, is_bitmap};
+use crate::cache::PageRef;
+use crate::page::{CorruptPage, PAGE_BODY_BYTES, PAGE_BYTES, Page, PageKind, PageNo, RawPage, check_bytes};
+use crate::pager::{PageReader, STATE_PAGE};
+use crate::snapshot::Snapshot;
+use crate::superblock::{COPIES, bad_copies};
+use crate::sync::Ordering;
+use crate::{Error, Result};
+
+/// Bytes read from the file at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// Pages that a sweep remembers: 16 MiB.
+const PAGES_KEPT: usize = 2048;
+/// How often a page is read again whose bytes are wrong in the file and whose newest version is said to be there.
+const TRIES_MAX: u32 = 8;
+
+/// A page, and whoever keeps it.
+#[derive(Debug)]
+pub enum SweptPage {
+    /// The cache does.
+    Cached(PageRef),
+    /// The sweep does.
+    Own(Rc<Page>),
+}
+
+impl Deref for SweptPage {
+    type Target = Page;
+
+    #[inline]
+    fn deref(&self) -> &Page {
+        match self {
+            SweptPage::Cached(page) => page,
+            SweptPage::Own(page) => page,
+        }
+    }
+}
+
+/// All pages of a snapshot, read past the cache.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    snapshot: &'a Snapshot,
+    /// A page has one place, by its number.
+    kept: RefCell<Vec<Option<Rc<Page>>>>,
+    bytes_read: Cell<u64>,
+}
+
+impl<'a> Sweep<'a> {
+    /// Looks at what `snapshot` shows.
+    pub fn new(snapshot: &'a Snapshot) -> Sweep<'a> {
+        Sweep { snapshot, kept: RefCell::new(vec![None; PAGES_KEPT]), bytes_read: Cell::new(0) }
+    }
+
+    /// Bytes that were read from the file.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    /// Which pages the bitmaps call used. A bitmap that cannot be read is told to `problem`.
+    ///
+    /// # Errors
+    /// Of the state page, and what is no damage.
+    pub fn page_use(&self, problem: &mut dyn FnMut(Error)) -> Result<PageUse> {
+        let count = u32::try_from(self.state(STATE_PAGE_COUNT)?)
+            .map_err(|_| Error::body(STATE_PAGE, "its page count is impossible"))?;
+        let mut bits = Vec::new();
+        for first in (0..count).step_by(PAGES_PER_BITMAP as usize) {
+            let (bitmap, ..) = bit_of(PageNo(first));
+            match self.page_of(bitmap, PageKind::Bitmap) {
+                Ok(page) => bits.push(Some(Box::new(*page.body()))),
+                Err(error @ Error::CorruptPage { .. }) => {
+                    problem(error);
+                    bits.push(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(PageUse { count, bits })
+    }
+
+    /// Tells what is wrong with the copies of the superblock. One whole copy is enough to open the database, and opening
+    /// it writes both.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn superblocks(&self, problem: &mut dyn FnMut(PageNo, &'static str)) -> Result<()> {
+        let inner = self.snapshot.inner();
+        let look = || bad_copies(&*inner.file, &inner.path);
+        if look()?.is_empty() {
+            return Ok(());
+        }
+        // They may just be written.
+        let _nobody_writes = inner.checkpointing.lock();
+        if inner.poison.get().is_none() {
+            look()?.into_iter().for_each(|(page, why)| problem(page, why));
+        }
+        Ok(())
+    }
+
+    /// Shows every page from the superblock's copies on whose bytes in the file have to be right, in order and with what
+    /// is wrong with them. Others may hold anything.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn each_page(
+        &self,
+        pages: &PageUse,
+        mut visit: impl FnMut(PageNo, Result<PageKind, CorruptPage>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let inner = self.snapshot.inner();
+        let mut piece = vec![0; PIECE_BYTES];
+        let per_piece = (PIECE_BYTES / PAGE_BYTES) as u32;
+        let in_file = inner.file.len().map_err(|e| Error::io("read", &inner.path, &e))? / PAGE_BYTES as u64;
+        let in_file = u32::try_from(in_file).unwrap_or(u32::MAX);
+        for first in (0..pages.count()).step_by(per_piece as usize) {
+            let last = pages.count().min(first.saturating_add(per_piece));
+            let readable = last.min(in_file).saturating_sub(first) as usize * PAGE_BYTES;
+            let read = inner.file.read_at(&mut piece[..readable], PageNo(first).offset());
+            // One bad place is no reason to lose sight of those around it.
+            let readable = if read.is_ok() { readable } else { 0 };
+            self.bytes_read.update(|bytes| bytes + readable as u64);
+            let (bytes, _) = piece[..readable].as_chunks::<PAGE_BYTES>();
+            for number in (first..last).map(PageNo) {
+                if u64::from(number.0) < COPIES || !pages.has_content(number) {
+                    continue;
+                }
+                let raw = bytes.get((number.0 - first) as usize);
+                let found = match raw.map(|raw| check_bytes(raw, number, inner.database)) {
+                    Some(Ok(kind)) => Ok(kind),
+                    _ => self.look_again(number)?,
+                };
+                if visit(number, found).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The page's bytes in the file were wrong. By invariant 2 that may be in order.
+    fn look_again(&self, number: PageNo) -> Result<Result<PageKind, CorruptPage>> {
+        let inner = self.snapshot.inner();
+        let mut verdict = Err(CorruptPage::Truncated);
+        for _ in 0..TRIES_MAX {
+            if let Some(newest) = &*inner.cache.newest(number)
+                && !newest.in_file.load(Ordering::Acquire)
+            {
+                return Ok(Ok(newest.page.kind()));
+            }
+            match inner.read_page(number) {
+                Ok(page) => return Ok(Ok(page.kind())),
+                Err(Error::CorruptPage { why, .. }) => verdict = Err(why),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+impl PageReader for Sweep<'_> {
+    type Ref<'b>
+        = SweptPage
+    where
+        Self: 'b;
+
+    fn page(&self, number: PageNo) -> Result<SweptPage> {
+        let place = number.0 as usize % PAGES_KEPT;
+        if let Some(page) = &self.kept.borrow()[place]
+            && page.number() == number
+        {
+            return Ok(SweptPage::Own(page.clone()));
+        }
+        let inner = self.snapshot.inner();
+        if inner.cache.newest(number).is_none() {
+            let memory = self.kept.borrow_mut()[place].take().and_then(|page| Rc::try_unwrap(page).ok());
+            let read = inner.read_page_into(number, memory.map_or_else(RawPage::default, Page::into_raw));
+            self.bytes_read.update(|bytes| bytes + PAGE_BYTES as u64);
+            if let Ok(page) = read
+                && page.lsn() <= self.snapshot.lsn()
+            {
+                let page = Rc::new(page);
+                self.kept.borrow_mut()[place] = Some(page.clone());
+                return Ok(SweptPage::Own(page));
+            }
+        }
+        self.snapshot.page(number).map(SweptPage::Cached)
+    }
+}
+
+/// Which pages the bitmaps of a snapshot call used.
+#[derive(Debug)]
+pub struct PageUse {
+    count: u32,
+    /// The bodies of the bitmaps, in order; none where one cannot be read.
+    bits: Vec<Option<Box<[u8; PAGE_BODY_BYTES]>>>,
+}
+
+impl PageUse {
+    /// Pages that were ever used.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether a page is marked as used; none if its bitmap cannot be read.
+    pub fn is_used(&self, page: PageNo) -> Option<bool> {
+        if page.0 >= self.count {
+            return Some(false);
+        }
+        let (_, byte, mask) = bit_of(page);
+        let bits = self.bits.get((page.0 / PAGES_PER_BITMAP) as usize)?.as_ref()?;
+        Some(bits[byte] & mask != 0)
+    }
+
+    /// Whether the page belongs to the store: a superblock copy, a bitmap, or one of the two before a bitmap, which are
+    /// never given out.
+    pub fn is_fixed(&self, page: PageNo) -> bool {
+        page <= bit_of(page).0
+    }
+
+    /// Whether its bytes in the file mean something.
+    fn has_content(&self, page: PageNo) -> bool {
+        is_bitmap(page) || (!self.is_fixed(page) && self.is_used(page) == Some(true))
+    }
+
+    /// Pages that are marked as used.
+    pub fn used(&self) -> u64 {
+        (0..self.count).filter(|page| self.is_used(PageNo(*page)) == Some(true)).count() as u64
+    }
+
+    /// Bits that are set for pages beyond the last one ever used: each of them is wrong.
+    pub fn used_beyond(&self) -> impl Iterator<Item = PageNo> + '_ {
+        let end = u32::try_from(self.bits.len()).unwrap_or(u32::MAX).saturating_mul(PAGES_PER_BITMAP);
+        (self.count..end).map(PageNo).filter(|page| {
+            let (_, byte, mask) = bit_of(*page);
+            let bits = self.bits.get((page.0 / PAGES_PER_BITMAP) as usize).and_then(Option::as_ref);
+            bits.is_some_and(|bits| bits[byte] & mask != 0)
+        })
+    }
+}
