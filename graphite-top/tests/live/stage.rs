@@ -9,7 +9,7 @@ use graphite_client::messages::{Begin, Mode};
 use graphite_client::{Client, NodeId, props, socket_path};
 
 /// No picture within this is a failure of the test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Ends with the test, however that ends.
 pub(crate) struct Guarded(pub(crate) Child);

@@ -41,6 +41,7 @@ fn a_checkpoint_is_seen_to_move_and_to_end() {
                 client.checkpoint().unwrap();
             }
         });
+        let _until_the_end = Raised(&is_enough);
         let mut seen = BTreeSet::new();
         until("a checkpoint was seen at two places", || {
             let screen = stage.screen();
@@ -50,9 +51,17 @@ fn a_checkpoint_is_seen_to_move_and_to_end() {
             }
             (seen.len() > 1).then_some(())
         });
-        is_enough.store(true, Ordering::Relaxed);
     });
     stage.shows("idle; last at");
     let screen = stage.screen();
     assert!(line_of(&screen, "ckpt").contains("ckpt idle"), "{screen}");
+}
+
+/// Raises a flag when dropped, also by a panic: else a thread that looks at it would go on for ever.
+struct Raised<'a>(&'a AtomicBool);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -29,7 +29,7 @@ use self::table::Table;
 use crate::Result;
 use crate::page::{Lsn, PAGE_BYTES, Page, PageNo};
 use crate::pager::STATE_PAGE;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, ArcCell, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
 /// What a version takes in memory: the page, its header here, and the allocator's share.
 pub(crate) const VERSION_BYTES: usize = PAGE_BYTES + std::mem::size_of::<PageVersion>() + 64;
@@ -199,7 +199,7 @@ impl Cache {
     pub(crate) fn copy_version(&self, base: &PageVersion) -> Arc<PageVersion> {
         let spare = self.spares.lock().pop();
         let Some(mut copy) = spare else { return self.make_version(base.page.clone()) };
-        let own = Arc::get_mut(&mut copy).expect("nobody else holds a spare");
+        let Some(own) = Arc::get_mut(&mut copy) else { return self.make_version(base.page.clone()) };
         own.page.copy_from(&base.page);
         own.lsn = base.lsn;
         own.in_file = AtomicBool::new(false);
@@ -233,7 +233,7 @@ impl Cache {
     /// The newest version, if it is in memory.
     #[inline]
     pub(crate) fn newest(&self, number: PageNo) -> Guard<Option<Arc<PageVersion>>> {
-        let guard = self.table.cell(number).newest.load();
+        let guard = load_of(&self.table.cell(number).newest, number);
         if let Some(version) = &*guard
             && !version.touched.load(Ordering::Relaxed)
         {
@@ -273,7 +273,7 @@ impl Cache {
                 }
             }
             // Held before the stripe is let go, so that it cannot be evicted before it was seen.
-            let guard = cell.load();
+            let guard = load_of(cell, number);
             debug_assert!(guard.is_some());
             guard.as_ref().inspect(|version| hinted.set_hints(version));
             drop(_stripe);
@@ -388,7 +388,7 @@ impl Cache {
         let Some(_stripe) = self.stripes[number.0 as usize % STRIPES].try_lock() else {
             return Evicted::Kept;
         };
-        let guard = cell.load();
+        let guard = load_of(cell, number);
         let Some(version) = &*guard else { return Evicted::Gone };
         let clean = version.in_file.load(Ordering::Acquire) && version.previous.is_none();
         if number == STATE_PAGE || !clean || version.touched.swap(false, Ordering::Relaxed) {
@@ -402,6 +402,20 @@ impl Cache {
     /// Pages with a version in memory: for tests and the monitor.
     pub(crate) fn resident_pages(&self) -> usize {
         self.clock.lock().len()
+    }
+}
+
+/// What a cell holds.
+///
+/// `arc_swap` may give what the cell held a moment ago, kept alive by somebody who took it for a look at another cell in
+/// which the same memory had its next life. It is then another page's version, and the cell is looked at again.
+#[inline]
+fn load_of(cell: &ArcCell<PageVersion>, number: PageNo) -> Guard<Option<Arc<PageVersion>>> {
+    loop {
+        let guard = cell.load();
+        if guard.as_ref().is_none_or(|version| version.page.number() == number) {
+            return guard;
+        }
     }
 }
 

@@ -57,6 +57,12 @@ pub(crate) fn encode(base: &Body, new: &Body, lent: u64, out: &mut Vec<u8>) -> u
     count
 }
 
+/// Whether nothing differs outside of the parts in `lent`.
+pub(crate) fn is_complete(base: &Body, new: &Body, lent: u64) -> bool {
+    let parts = base.chunks(PART_BYTES).zip(new.chunks(PART_BYTES));
+    parts.enumerate().all(|(part, (base, new))| lent >> part & 1 == 1 || base == new)
+}
+
 /// The first word from `at` on that differs, and its bits that do. Most of a page is equal, so as much of it as possible
 /// is compared at a time.
 #[inline]

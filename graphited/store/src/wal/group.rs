@@ -135,6 +135,11 @@ impl GroupBuilder {
         self.bytes.extend_from_slice(&base.lsn().0.to_le_bytes());
         let changed = delta::encode(base.body(), page.body(), page.parts_lent(), &mut self.bytes) > 0
             || base.kind() != page.kind();
+        debug_assert!(
+            delta::is_complete(base.body(), page.body(), page.parts_lent()),
+            "{} differs where it was not lent out to be changed",
+            page.number()
+        );
         if !changed {
             self.bytes.truncate(start);
         }
