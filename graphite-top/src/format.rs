@@ -1,5 +1,7 @@
 //! How numbers are written so that they fit a column: spans of time, bytes, counts.
 
+use std::time::{Duration, Instant};
+
 /// A span of time in at most seven columns: `0.3s`, `41.2s`, `12m03`, `3h07`, `3d04h`.
 pub fn span(ms: u64) -> String {
     let (seconds, minutes) = (ms / 1000, ms / 60_000);
@@ -9,6 +11,16 @@ pub fn span(ms: u64) -> String {
         _ if minutes < 1440 => format!("{}h{:02}", minutes / 60, minutes % 60),
         _ => format!("{}d{:02}h", minutes / 1440, minutes / 60 % 24),
     }
+}
+
+/// How long something has been so, as [`span`].
+pub fn age(since: Instant) -> String {
+    lasting(since.elapsed())
+}
+
+/// A duration, as [`span`].
+pub fn lasting(time: Duration) -> String {
+    span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A span of microseconds: `85us`, `1.2ms`, `41.2s`.

@@ -1,24 +1,33 @@
-//! The allocator of the program, and the one setting of it that matters here.
+//! What the program asks of the C library's allocator.
 //!
-//! It wastes little on pages and batches that come and go on several threads, so that what the process takes is about what
-//! its limits say. Its default is to keep freed memory for a second before the system gets it back; during an import that
-//! would be as much as the import's own limits once more.
+//! Batches, pages and frames come and go on some two dozen threads. With its own settings the allocator gives most of the
+//! threads a heap of their own, keeps large pieces that were freed for the next ones, and so takes several times what the
+//! limits on memory say; the same was found of an allocator with a heap for each thread. docs/architecture.md has figures.
 
-use std::ffi::c_long;
+use nix::libc;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+/// Pieces from this size on, in bytes, are the system's own, to which they go back as soon as they are freed.
+const MMAP_THRESHOLD_BYTES: i32 = 128 << 10;
+/// What may be free at the top of a heap before it goes back, in bytes.
+const TRIM_THRESHOLD_BYTES: i32 = 128 << 10;
 
-/// `mi_option_purge_delay` of `mimalloc.h`; the bindings have no name for it.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-/// Milliseconds after which freed memory goes back, ten times as many for what is free in larger pieces.
-const PURGE_DELAY_MS: c_long = 1;
-
-/// Has the allocator give freed memory back soon. To be called before there are other threads.
+/// Has all threads share as many heaps as there are processors, and freed memory go back soon. To be called before there
+/// are other threads.
+#[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "a setting of the allocator is made through its C interface")]
 pub(crate) fn settle() {
-    // SAFETY: the function stores a number into a table of settings, if the first argument is below the table's length,
-    // and does nothing else if it is not (`options.c`: it asserts that only in its debug builds). It needs no allocation,
-    // no initialisation, and at the beginning of `main` there is no other thread that reads the table.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, PURGE_DELAY_MS) }
+    let processors =
+        std::thread::available_parallelism().map_or(1, |count| count.get().try_into().unwrap_or(i32::MAX));
+    for (setting, value) in [
+        (libc::M_ARENA_MAX, processors.max(2)),
+        (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+        (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+    ] {
+        // SAFETY: mallopt(3) takes two numbers, and says by its result if it knows no such setting or value. It is not to
+        // be called beside other threads that allocate; at the beginning of `main` there are none.
+        unsafe { libc::mallopt(setting, value) };
+    }
 }
+
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn settle() {}

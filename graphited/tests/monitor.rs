@@ -271,6 +271,14 @@ fn a_full_daemon_has_a_place_for_one_monitor_that_only_looks() {
     others[0].create(1).unwrap();
     drop(monitor);
     until(|| daemon.stranger().call(&hello).is_ok());
+    // One that has said hello is heard, however many come right behind it.
+    until(|| picture(&mut others[0]).sessions.iter().all(|row| !row.is_reserved));
+    common::send_signal(daemon.child.id(), "STOP");
+    let mut monitor = daemon.stranger();
+    let said = monitor.send(&hello);
+    let _crowd: Vec<Client> = (0..100).map(|_| daemon.stranger()).collect();
+    common::send_signal(daemon.child.id(), "CONT");
+    monitor.answer::<Hello>(said).unwrap();
     daemon.stop();
 }
 

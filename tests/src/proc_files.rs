@@ -35,11 +35,12 @@ pub fn usage(pid: u32) -> Usage {
     }
 }
 
-/// How often its threads have gone to sleep, all together. A thread that has ended is not counted any more.
+/// How often the threads of a process have gone to sleep by themselves, which is how often they woke up. A thread that has
+/// ended is not counted any more.
 ///
 /// # Panics
-/// If it has ended.
-pub fn switches(pid: u32) -> u64 {
+/// If the process has ended.
+pub fn wakeups(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there").flatten();
     // A thread may end while it is looked at.
     let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());

@@ -35,8 +35,8 @@ fn a_daemon_that_was_watched_comes_to_rest() {
     drop(watch);
     client.ping().unwrap();
     graphite_tests::wait_until("nothing wakes for a second", || {
-        let before = proc_files::switches(daemon.pid());
+        let before = proc_files::wakeups(daemon.pid());
         std::thread::sleep(Duration::from_secs(1));
-        before == proc_files::switches(daemon.pid())
+        before == proc_files::wakeups(daemon.pid())
     });
 }

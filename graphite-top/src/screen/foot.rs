@@ -4,7 +4,7 @@ use ratatui::layout::Rect;
 
 use super::Pen;
 use super::side::alerts;
-use crate::format::{clock, span};
+use crate::format::{age, clock};
 use crate::theme::Role;
 use crate::views::deadlocks;
 
@@ -19,8 +19,7 @@ pub(super) fn foot_lines(pen: &mut Pen<'_>, area: Rect, y: u16) {
         let at = state.scene.as_ref().map_or_else(String::new, |scene| clock(scene.picture.at_ms));
         (format!(" ! stale since {at}: {why}; trying again"), Role::Alert)
     } else if let Some(since) = state.stale() {
-        let age = span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
-        (format!(" ! the daemon has said nothing for {age}; this is what was"), Role::Alert)
+        (format!(" ! the daemon has said nothing for {}; this is what was", age(since)), Role::Alert)
     } else if let Some(alert) = state.scene.as_ref().and_then(|scene| alerts(scene).into_iter().next()) {
         (format!(" ! {alert}"), Role::Alert)
     } else if let Some(found) = state.scene.as_ref().and_then(|scene| scene.picture.deadlocks.first()) {

@@ -4,14 +4,14 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use super::Pen;
-use crate::format::{bytes, clock, count, percent, rate, span};
+use crate::format::{age, bytes, clock, count, lasting, percent, rate, span};
 use crate::state::State;
 use crate::theme::Role;
 use crate::views::{View, storage};
 
 fn mode(state: &State) -> String {
     if let Some(since) = state.stale() {
-        return format!("STALE {}", span(u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        return format!("STALE {}", age(since));
     }
     match (state.past, state.paused) {
         (Some(number), _) => {
@@ -32,7 +32,7 @@ pub(super) fn head_lines(state: &State, width: u16) -> Vec<String> {
     let pace = if state.is_replay {
         format!("speed {}%", state.speed_percent)
     } else {
-        format!("every {}", span(u64::try_from(state.interval.as_millis()).unwrap_or(u64::MAX)))
+        format!("every {}", lasting(state.interval))
     };
     let mut title = format!(
         "graphite-top  {name}  {}{rec}  {}  {pace}  up {}",

@@ -10,6 +10,7 @@ use crate::views::{deadlocks, sessions, storage};
 
 /// Chains that the pane has.
 const CHAINS_MAX: usize = 6;
+
 /// What an operator must not overlook, the worst first.
 pub(super) fn alerts(scene: &Scene) -> Vec<String> {
     let (status, store) = (&scene.picture.status, &scene.picture.storage);

@@ -18,10 +18,6 @@ use graphite_store::StoreOptions;
 use graphite_store::clock::RealClock;
 use graphite_store::disk::RealDisk;
 
-/// The daemon's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const NODES: usize = 1 << 17;
 const EDGES: usize = 500_000;
 const SETS: usize = 200_000;

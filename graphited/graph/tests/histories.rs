@@ -321,7 +321,7 @@ fn assert_serializable(db: &GraphDb, committed: Vec<Committed>) {
     settle(db);
     assert_eq!(graph_of(db), model);
     let report = db.check().unwrap();
-    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(report.problems, Vec::new());
     assert_eq!((report.nodes, report.edges), (model.nodes.len() as u64, model.edges.len() as u64));
     assert_eq!(db.locks().picture().locks.len(), 0, "nothing stays locked");
 }
@@ -459,7 +459,7 @@ fn groups_of_several_commits_survive_a_power_cut_whole_or_not_at_all() {
                 let status = db.commit_status(format!("{group} of {at}").as_bytes()).unwrap();
                 assert_eq!(status.is_some(), group <= survived, "{group} of {at}");
             }
-            assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+            assert_eq!(db.check().unwrap().problems, Vec::new());
             cut_short += usize::from(survived < GROUPS);
             lost += usize::from(survived > acknowledged);
         }

@@ -132,7 +132,7 @@ proptest! {
         model.edges.insert(edge, ModelEdge { type_, start, end, properties: BTreeMap::new() });
         settle(&db);
         assert_shows(&db.snapshot().unwrap(), &model, 4);
-        assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+        assert_eq!(db.check().unwrap().problems, Vec::new());
     }
 }
 
@@ -190,7 +190,7 @@ fn interrupt(cache_bytes: usize) {
         let disk = disk.power_cut(Outcome::Random(op));
         let db = open(&disk).unwrap();
         let report = db.check().unwrap();
-        assert_eq!(report.problems, Vec::<String>::new(), "after operation {op}");
+        assert_eq!(report.problems, Vec::new(), "after operation {op}");
         assert!(report.nodes == 0 || report.nodes == 300);
         assert_eq!(report.edges % 200, 0);
         if report.nodes > 0 {
@@ -381,7 +381,7 @@ fn an_import_far_larger_than_the_cache_reads_and_writes_each_page_about_once_a_b
     assert!(status.pages_free < status.pages / 2, "{} of {} pages are free", status.pages_free, status.pages);
     let report = db.check().unwrap();
     assert_eq!((report.nodes, report.edges), (NODES as u64, BATCHES * ROWS as u64));
-    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(report.problems, Vec::new());
     let lost = u64::from(status.pages) - u64::from(status.pages_free) - report.pages.len() as u64;
     assert!(lost < 8, "{lost} pages are used by nobody");
 }
@@ -400,14 +400,14 @@ fn a_check_that_cannot_read_ends_and_reports_no_damage() {
     for reads in [0, 1, 5, 20, 60, 100, 200] {
         disk.inject(Fault::on(OpKind::Read).after(reads).forever());
         match db.check() {
-            Ok(report) => assert_eq!(report.problems, Vec::<String>::new()),
+            Ok(report) => assert_eq!(report.problems, Vec::new()),
             Err(Error::Store(graphite_store::Error::Io { doing: "read", .. })) => failed += 1,
             Err(error) => panic!("{error}"),
         }
         disk.clear_faults();
     }
     assert!(failed > 3, "{failed} checks met the fault");
-    assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+    assert_eq!(db.check().unwrap().problems, Vec::new());
 }
 
 /// One node of a frontier may have any number of edges, so the budget is asked among them too.

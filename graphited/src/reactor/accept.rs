@@ -23,13 +23,21 @@ use crate::timers::{DAEMON, Kind};
 
 /// Connections beyond the limit that are let in to be told so.
 const REFUSED_MAX: usize = 32;
+/// Connections that are let in at a stretch, before what they and others say is heard: fewer than may be refused, so that
+/// whoever says hello at once is not thrown out unheard by those behind it.
+const LET_IN_MAX: usize = REFUSED_MAX / 2;
 /// How long it waits before it asks a system again that had no descriptor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(250);
 
 impl Reactor {
-    /// Lets in whoever waits.
+    /// Lets in whoever waits, or some of them and the others soon.
     pub(super) fn accept(&mut self) {
-        loop {
+        self.accept_up_to(LET_IN_MAX);
+    }
+
+    /// Lets in so many of those who wait, and sees to it that the others are let in soon.
+    pub(super) fn accept_up_to(&mut self, max: usize) {
+        for _ in 0..max {
             let Some(listener) = &self.core.listener else { return };
             match listener.accept() {
                 Ok((stream, _)) => {
@@ -59,6 +67,7 @@ impl Reactor {
                 }
             }
         }
+        self.core.timers.set(DAEMON, Kind::Accept, Instant::now());
     }
 
     fn let_in(&mut self, connection: Connection) -> io::Result<()> {

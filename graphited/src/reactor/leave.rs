@@ -128,7 +128,7 @@ impl Reactor {
         if let Err(error) = shutdown(listener.as_raw_fd(), Shutdown::Both) {
             tracing::warn!(%error, "the listener could not be shut down");
         }
-        self.accept();
+        self.accept_up_to(usize::MAX);
         self.core.listener = None;
     }
 

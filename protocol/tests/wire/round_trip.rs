@@ -1,7 +1,9 @@
 //! What is written is read back the same, and another implementation of MessagePack finds it well formed.
 
 use graphite_protocol::message::{self, Message};
-use graphite_protocol::messages::{Call, Fetch, FetchReply, Hello, Query, Request, Run, RunReply, Summary};
+use graphite_protocol::messages::{
+    Call, Cancel, Fetch, FetchReply, Hello, Kill, Query, Request, Run, RunReply, Summary, TakePicture, Watch,
+};
 use graphite_protocol::{
     Decoder, Encoder, ErrorCode, FRAME_BYTES_MAX, FetchWriter, PROTOCOL_VERSION, Pairs, RowsWriter, Token,
     Value, Wire, WireError,
@@ -67,6 +69,22 @@ proptest! {
     fn queries(text in crate::arbitrary::string(), params in crate::arbitrary::params(), fetch in any::<Option<u32>>()) {
         let query = Query { text, params, fetch, timeout_ms: None };
         prop_assert_eq!(send(&query, 0), Call::Query(query));
+    }
+
+    #[test]
+    fn orders_of_a_monitor(
+        session in any::<u64>(),
+        transaction in any::<Option<u64>>(),
+        statement in any::<Option<u64>>(),
+        interval_ms in any::<u64>(),
+    ) {
+        let cancel = Cancel { session, transaction, statement };
+        prop_assert_eq!(send(&cancel, 1), Call::Cancel(cancel));
+        let kill = Kill { session, transaction };
+        prop_assert_eq!(send(&kill, 2), Call::Kill(kill));
+        let watch = Watch { interval_ms };
+        prop_assert_eq!(send(&watch, 3), Call::Watch(watch));
+        prop_assert_eq!(send(&TakePicture {}, 4), Call::TakePicture(TakePicture {}));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use graphite_tests::proc_files::wakeups as wakeups_of;
+
 use super::daemon::Daemon;
 use super::report::{Gate, Line, Report, Series, Unit};
 use super::{Bench, Result, proc_files};
@@ -31,10 +33,10 @@ fn watch(bench: &Bench, report: &mut Report, what: &str, db: &Path) -> Result<()
         let daemon = Daemon::start(&bench.programs, db, &[])?;
         let pid = daemon.pid();
         std::thread::sleep(SETTLE);
-        let before = (proc_files::cpu_ticks(pid)?, proc_files::wakeups(pid)?);
+        let before = (proc_files::cpu_ticks(pid)?, wakeups_of(pid));
         std::thread::sleep(WATCHED);
         ticks.push((proc_files::cpu_ticks(pid)? - before.0) as f64);
-        wakeups.push(proc_files::wakeups(pid)?.saturating_sub(before.1) as f64);
+        wakeups.push(wakeups_of(pid).saturating_sub(before.1) as f64);
         resident.push(proc_files::memory(pid)?.resident as f64);
         daemon.stop()?;
     }

@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use graphite_client::messages::{Begin, Mode};
 use graphite_client::{Client, NewNode, NodeId, Operand, Pairs, Plan, Step, Value};
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
 
 use super::daemon::Daemon;
 use super::report::{Gate, Line, Report, Series, Unit};
-use super::{Bench, Result, screen};
+use super::{Bench, Result, proc_files, screen};
 
 /// A picture of so many sessions is to take less than a millisecond, encoded and sent.
 const SESSIONS: usize = 1_000;
@@ -73,12 +71,6 @@ fn create_nodes(client: &mut Client, count: usize) -> Result<Vec<NodeId>> {
     ids.ok_or_else(|| "a node that was created has no id".into())
 }
 
-/// Processor time that a process took so far.
-pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
-    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
-}
-
 /// What one picture takes, as the daemon says and by processor time.
 fn cost(
     bench: &Bench,
@@ -91,12 +83,12 @@ fn cost(
     let mut told = Series::new(format!("a picture of {of}: put together"), Unit::Seconds);
     let mut cpu = Series::new(format!("a picture of {of}: processor time, encoded and sent"), Unit::Seconds);
     for _ in 0..bench.rounds {
-        let before = cpu_seconds(daemon.pid())?;
+        let before = proc_files::cpu_seconds(daemon.pid())?;
         let mut took = Vec::new();
         for _ in 0..PICTURES {
             took.push(observer.picture()?.took_us);
         }
-        cpu.push((cpu_seconds(daemon.pid())? - before) / f64::from(PICTURES));
+        cpu.push((proc_files::cpu_seconds(daemon.pid())? - before) / f64::from(PICTURES));
         took.sort_unstable();
         told.push(took[took.len() / 2] as f64 * 1e-6);
     }
@@ -110,12 +102,12 @@ fn share(bench: &Bench, report: &mut Report, daemon: &Daemon, observer: &mut Cli
     let mut share =
         Series::new("a picture of 1,000 sessions once a second: processor time for a second", Unit::Seconds);
     for _ in 0..bench.rounds {
-        let before = cpu_seconds(daemon.pid())?;
+        let before = proc_files::cpu_seconds(daemon.pid())?;
         for _ in 0..WATCHED {
             std::thread::sleep(EVERY);
             observer.picture()?;
         }
-        share.push((cpu_seconds(daemon.pid())? - before) / (EVERY * WATCHED).as_secs_f64());
+        share.push((proc_files::cpu_seconds(daemon.pid())? - before) / (EVERY * WATCHED).as_secs_f64());
     }
     report.add(Line::new(share).gate(Gate::AtMost(SHARE_MAX)));
     Ok(())

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 use super::{Result, at};
 
@@ -46,16 +50,10 @@ fn ticks_in(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-/// How often the threads of a process have gone to sleep by themselves, which is how often they woke up.
-pub(crate) fn wakeups(pid: u32) -> Result<u64> {
-    let path = PathBuf::from(format!("/proc/{pid}/task"));
-    let mut sum = 0;
-    for thread in fs::read_dir(&path).map_err(at(&path))? {
-        // A thread that has ended meanwhile does not wake up.
-        let status = thread.and_then(|thread| fs::read_to_string(thread.path().join("status")));
-        sum += status.ok().and_then(|text| field(&text, "voluntary_ctxt_switches")).unwrap_or(0);
-    }
-    Ok(sum)
+/// Processor time that a process took so far, in seconds: exact, where [`cpu_ticks`] counts hundredths.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
 }
 
 /// How many processes wanted to run, on average over the last minute.
@@ -90,6 +88,6 @@ mod tests {
     fn this_process_has_memory() {
         let memory = memory(std::process::id()).unwrap();
         assert!(memory.resident > 0 && memory.peak >= memory.resident);
-        assert!(cpu_ticks(std::process::id()).is_ok() && wakeups(std::process::id()).is_ok());
+        assert!(cpu_ticks(std::process::id()).is_ok() && cpu_seconds(std::process::id()).is_ok());
     }
 }

@@ -11,7 +11,7 @@ use nix::pty::{Winsize, openpty};
 
 use super::daemon::Daemon;
 use super::report::{Gate, Line, Report, Series, Unit};
-use super::{Bench, Result};
+use super::{Bench, Result, proc_files};
 
 /// A key is to be answered within this, whatever the daemon shows.
 const ANSWER_SECONDS_MAX: f64 = 0.1;
@@ -86,15 +86,7 @@ impl Screen {
     }
 
     fn cpu_seconds(&self) -> Result<f64> {
-        super::monitor::cpu_seconds(self.child.id())
-    }
-
-    fn memory_bytes(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib =
-            line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0).ok_or_else(|| "the system does not tell its memory".into())
+        proc_files::cpu_seconds(self.child.id())
     }
 }
 
@@ -122,7 +114,7 @@ pub(super) fn before_a_crowd(bench: &Bench, report: &mut Report, daemon: &Daemon
     last.push(slowest);
     report.add(Line::new(last).gate(Gate::AtMost(ANSWER_SECONDS_MAX)));
     let mut memory = Series::new("graphite-top, 5,000 sessions: memory at its highest", Unit::Bytes);
-    memory.push(screen.memory_bytes()?);
+    memory.push(proc_files::memory(screen.child.id())?.peak as f64);
     report.add(Line::new(memory).gate(Gate::AtMost(MEMORY_BYTES_MAX)));
     Ok(())
 }

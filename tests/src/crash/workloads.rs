@@ -70,11 +70,11 @@ fn nodes(r: &mut Recorder) -> Result<()> {
                 r.commit(|tx| tx.delete_node(gone, true))?;
             }
             1 if !known.is_empty() => {
-                let (node, value) = (*r.random.clone().pick(&known), text(r, 40));
+                let (node, value) = (*r.random.pick(&known), text(r, 40));
                 r.commit(|tx| tx.set_node_property(node, OTHER_KEY, value))?;
             }
             2 if !known.is_empty() => {
-                let node = *r.random.clone().pick(&known);
+                let node = *r.random.pick(&known);
                 r.commit(|tx| tx.remove_label(node, LABEL))?;
             }
             _ => {
@@ -110,9 +110,7 @@ fn edges(r: &mut Recorder) -> Result<()> {
                 r.commit(|tx| tx.set_edge_property(edge, KEY, value))?;
             }
             _ => {
-                let mut random = r.random.clone();
-                let (start, end) = (*random.pick(&nodes), *random.pick(&nodes));
-                r.random = random;
+                let (start, end) = (*r.random.pick(&nodes), *r.random.pick(&nodes));
                 known.push(
                     r.commit(|tx| tx.create_edge(start, TYPE, end, &[(OTHER_KEY, Value::Int(number))]))?,
                 );
@@ -151,7 +149,7 @@ fn overflow(r: &mut Recorder) -> Result<()> {
     let nodes = some_nodes(r, 4)?;
     for _ in 0..16 {
         let len = [0, 100, 5_000, 9_000, 30_000][usize::try_from(r.random.below(5)).expect("small")];
-        let (node, value) = (*r.random.clone().pick(&nodes), text(r, len));
+        let (node, value) = (*r.random.pick(&nodes), text(r, len));
         let value = if len == 0 { Value::Null } else { value };
         r.commit(|tx| tx.set_node_property(node, KEY, value))?;
         r.sync_sometimes()?;
@@ -209,11 +207,9 @@ fn imports(r: &mut Recorder) -> Result<()> {
         r.sync_sometimes()?;
     }
     for batch in 2..6 {
-        let mut random = r.random.clone();
-        let mut ends = || (0..200).map(|_| *random.pick(&ids)).collect::<Vec<NodeId>>();
+        let mut ends = || (0..200).map(|_| *r.random.pick(&ids)).collect::<Vec<NodeId>>();
         let (starts, ends) = (ends(), ends());
         let rows = EdgeBatch { starts, ends, types: vec![TYPE; 200], columns: columns(r, 200) };
-        r.random = random;
         r.import(|import| import.edges(NAME, batch, rows))?;
         r.sync_sometimes()?;
     }
@@ -228,9 +224,7 @@ fn checkpoints(r: &mut Recorder) -> Result<()> {
     names(r)?;
     let nodes = some_nodes(r, 10)?;
     for round in 0..20 {
-        let mut random = r.random.clone();
-        let (start, end) = (*random.pick(&nodes), *random.pick(&nodes));
-        r.random = random;
+        let (start, end) = (*r.random.pick(&nodes), *r.random.pick(&nodes));
         let value = text(r, 200);
         r.commit(|tx| {
             tx.create_edge(start, TYPE, end, &[])?;
@@ -249,8 +243,7 @@ fn recycling(r: &mut Recorder) -> Result<()> {
     names(r)?;
     let nodes = some_nodes(r, 10)?;
     for _ in 0..40 {
-        let (node, value) = (*r.random.clone().pick(&nodes), text(r, 7_000));
-        r.random.next_u64();
+        let (node, value) = (*r.random.pick(&nodes), text(r, 7_000));
         let other = text(r, 7_500);
         r.commit(|tx| {
             tx.set_node_property(node, KEY, value)?;

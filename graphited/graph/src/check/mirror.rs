@@ -13,8 +13,8 @@ use graphite_store::PageReader;
 
 use super::walk::{Walk, side_in_words};
 use crate::adjacency::{self, Entries, Owner, Side};
-use crate::edges::{EdgeReader, EdgeRecord};
-use crate::nodes::{NodeReader, NodeRecord};
+use crate::edges::{EdgeReader, EdgeRecord, Edges};
+use crate::nodes::{NodeReader, NodeRecord, Nodes};
 use crate::page_view::side_of;
 use crate::{EdgeSlot, NodeSlot, Result, TypeId};
 
@@ -36,8 +36,8 @@ impl Sum {
     #[inline]
     fn add(&mut self, edge: EdgeSlot, start: NodeSlot, end: NodeSlot, type_: TypeId) {
         self.count += 1;
-        let ends = mix(mix(start.0) ^ end.0);
-        self.sum = self.sum.wrapping_add(mix(ends ^ edge.0 ^ u64::from(type_.0) << 48));
+        let parts = [start.0, end.0, u64::from(type_.0), edge.0];
+        self.sum = self.sum.wrapping_add(parts.into_iter().fold(0, |mixed, part| mix(mixed ^ part)));
     }
 }
 
@@ -86,14 +86,14 @@ impl<'a, R: PageReader> Walk<'a, R> {
         }
         let r: &'a R = self.r;
         let mut edge_reader = EdgeReader::new(r);
-        let done = self.each_node(false, |walk, slot, record| {
+        let done = self.each::<Nodes>(false, |walk, slot, record| {
             for side in [Side::Out, Side::In] {
                 walk.look_up_entries(&mut edge_reader, record, Owner { slot, side });
             }
         });
         let mut node_reader = NodeReader::new(r);
         let done = done.and_then(|()| {
-            self.each_edge(false, |walk, slot, record| {
+            self.each::<Edges>(false, |walk, slot, record| {
                 let ends = [(record.start, Side::Out, record.end), (record.end, Side::In, record.start)];
                 for (end, side, other) in ends {
                     walk.look_up_edge(&mut node_reader, slot, record.type_, Owner { slot: end, side }, other);

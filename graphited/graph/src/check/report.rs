@@ -50,14 +50,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// For tests, which expect none.
-impl PartialEq<String> for Problem {
-    fn eq(&self, other: &String) -> bool {
-        let shown = self.to_string();
-        shown == *other
-    }
-}
-
 /// What a check found.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {

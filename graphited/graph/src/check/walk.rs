@@ -11,11 +11,12 @@ use super::report::{CheckReport, Problem};
 use crate::adjacency::{self, Owner, Side};
 use crate::apply::Spaces;
 use crate::catalog::{Catalog, visit_catalog_pages};
-use crate::edges::{self, EdgeRecord};
-use crate::nodes::{self, NodeRecord};
+use crate::edges::{self, EdgeRecord, Edges};
+use crate::nodes::{self, NodeRecord, Nodes};
 use crate::page_view::side_of;
 use crate::properties::{self, check_properties};
 use crate::state;
+use crate::table::{self, Table};
 use crate::{EdgeSlot, Error, NodeSlot, Result, ledger, tokens};
 
 /// Collects problems and owners while the graph is walked.
@@ -217,37 +218,16 @@ impl<'a, R: PageReader> Walk<'a, R> {
         }
     }
 
-    /// Shows all nodes, a table page at a time, until something ends the check. What cannot be read is a problem if
-    /// `tell` says so.
-    pub(super) fn each_node(
+    /// Shows all nodes, or all edges, a table page at a time, until something ends the check. What cannot be read is a
+    /// problem if `tell` says so.
+    pub(super) fn each<T: Table>(
         &mut self,
         tell: bool,
-        mut visit: impl FnMut(&mut Self, NodeSlot, &NodeRecord),
+        mut visit: impl FnMut(&mut Self, T::Slot, &T::Record),
     ) -> Result<()> {
-        for page in 0..nodes::node_pages(self.r)? {
-            let mut found = Vec::with_capacity(nodes::NODES_PER_PAGE);
-            let visited = nodes::visit_nodes_in_page(self.r, page, |slot, record| {
-                found.push((slot, record));
-                Ok(())
-            });
-            self.after_page(visited, tell);
-            if self.stopped.is_some() {
-                break;
-            }
-            found.iter().for_each(|(slot, record)| visit(self, *slot, record));
-        }
-        Ok(())
-    }
-
-    /// As [`Walk::each_node`], all edges.
-    pub(super) fn each_edge(
-        &mut self,
-        tell: bool,
-        mut visit: impl FnMut(&mut Self, EdgeSlot, &EdgeRecord),
-    ) -> Result<()> {
-        for page in 0..edges::edge_pages(self.r)? {
-            let mut found = Vec::with_capacity(edges::EDGES_PER_PAGE);
-            let visited = edges::visit_edges_in_page(self.r, page, |slot, record| {
+        for page in 0..table::page_count::<T, _>(self.r)? {
+            let mut found = Vec::with_capacity(T::SLOTS);
+            let visited = table::visit_page::<T, _>(self.r, page, |slot, record| {
                 found.push((slot, record));
                 Ok(())
             });
@@ -270,8 +250,8 @@ impl<'a, R: PageReader> Walk<'a, R> {
 
     /// All nodes and edges, and whether they mirror each other.
     pub(super) fn graph(&mut self) {
-        let nodes = self.each_node(true, |walk, slot, record| walk.node(slot, record));
-        let edges = self.each_edge(true, |walk, slot, record| walk.edge(slot, record));
+        let nodes = self.each::<Nodes>(true, |walk, slot, record| walk.node(slot, record));
+        let edges = self.each::<Edges>(true, |walk, slot, record| walk.edge(slot, record));
         for done in [nodes, edges] {
             if let Err(error) = done {
                 self.error("", error);

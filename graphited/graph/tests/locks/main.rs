@@ -166,7 +166,7 @@ fn different_nodes_of_one_page_do_not_wait_for_each_other() {
     assert_eq!((value_of(&db, a), value_of(&db, c)), (19, 19));
     settle(&db);
     let report = db.check().unwrap();
-    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(report.problems, Vec::new());
     assert_eq!((report.nodes, report.edges), (4 + 26, 52));
     assert_eq!(db.locks().counters().waits, 0);
 }
@@ -354,7 +354,7 @@ fn single_operations_do_not_deadlock() {
     std::thread::scope(|scope| (0..4).for_each(|seed| drop(scope.spawn(move || work(seed)))));
     assert_eq!(db.locks().counters().deadlocks, 0);
     settle(&db);
-    assert_eq!(db.check().unwrap().problems, Vec::<String>::new());
+    assert_eq!(db.check().unwrap().problems, Vec::new());
 }
 
 #[test]

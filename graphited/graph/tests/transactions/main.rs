@@ -305,7 +305,7 @@ impl Pair {
 
     fn assert_sound(&self) {
         let report = self.db.check().unwrap();
-        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.problems, Vec::new());
         assert_eq!(
             (report.nodes, report.edges),
             (self.model.nodes.len() as u64, self.model.edges.len() as u64)
