@@ -4,30 +4,30 @@
 //! threads a heap of their own, keeps large pieces that were freed for the next ones, and so takes several times what the
 //! limits on memory say; the same was found of an allocator with a heap for each thread. docs/architecture.md has figures.
 
-use nix::libc;
-
-/// Pieces from this size on, in bytes, are the system's own, to which they go back as soon as they are freed.
-const MMAP_THRESHOLD_BYTES: i32 = 128 << 10;
-/// What may be free at the top of a heap before it goes back, in bytes.
-const TRIM_THRESHOLD_BYTES: i32 = 128 << 10;
-
 /// Has all threads share as many heaps as there are processors, and freed memory go back soon. To be called before there
 /// are other threads.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "a setting of the allocator is made through its C interface")]
 pub(crate) fn settle() {
-    let processors =
-        std::thread::available_parallelism().map_or(1, |count| count.get().try_into().unwrap_or(i32::MAX));
-    for (setting, value) in [
-        (libc::M_ARENA_MAX, processors.max(2)),
-        (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
-        (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
-    ] {
+    use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
+
+    /// Pieces from this size on are the system's own, to which they go back as soon as they are freed; and what may be free
+    /// at the top of a heap before it goes back.
+    const KEPT_BYTES_MAX: i32 = 128 << 10;
+
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let heaps = i32::try_from(processors).unwrap_or(i32::MAX).max(2);
+    for (setting, value) in
+        [(M_ARENA_MAX, heaps), (M_MMAP_THRESHOLD, KEPT_BYTES_MAX), (M_TRIM_THRESHOLD, KEPT_BYTES_MAX)]
+    {
         // SAFETY: mallopt(3) takes two numbers, and says by its result if it knows no such setting or value. It is not to
         // be called beside other threads that allocate; at the beginning of `main` there are none.
-        unsafe { libc::mallopt(setting, value) };
+        let is_set = unsafe { mallopt(setting, value) } == 1;
+        // Without it all works, and takes more memory.
+        debug_assert!(is_set, "mallopt({setting}, {value}) is refused");
     }
 }
 
+/// Other C libraries have one heap, or no such settings.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn settle() {}

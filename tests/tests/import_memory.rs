@@ -53,6 +53,7 @@ fn an_import_five_times_the_cache_stays_within_the_cache_and_64_mb() {
     let more = ["--end-column", "dst", "--label", "N", "--type", "E", "--column", "weight:int"];
     run_ok(command, &[&args[..], &more[..]].concat());
     let importing = peak(daemon.pid());
+    println!("{importing} bytes while importing");
     let file_bytes = fs::metadata(&db).unwrap().len();
     assert!(file_bytes > 5 * CACHE_BYTES, "the file has only {file_bytes} bytes");
     assert!(importing < CACHE_BYTES + BESIDES_CACHE_BYTES, "it took {importing} bytes while importing");
