@@ -33,6 +33,8 @@ pub struct Scene {
     pub behind: Behind,
     /// Those who stand in somebody's way and wait for nobody, by place; whoever holds up most comes first.
     pub roots: Vec<u32>,
+    /// Those that wait for the same lock behind the same others, by place; the longest wait comes first.
+    pub arcs: Vec<Vec<u32>>,
     session_at: FxHashMap<u64, u32>,
     /// Places of locks, sorted by session.
     locks_by_session: Vec<u32>,
@@ -63,9 +65,10 @@ impl Scene {
         locks_by_session.sort_by_key(|at| picture.locks[*at as usize].session);
         let behind = tree::behind(&picture.sessions, &session_at);
         let roots = behind.roots(&picture.sessions);
+        let arcs = tree::arcs(&picture.sessions);
         let rates = before.map_or_else(Rates::default, |before| rates(before, &picture));
         let counts = counts(&picture.sessions);
-        Scene { picture, rates, behind, roots, session_at, locks_by_session, counts }
+        Scene { picture, rates, behind, roots, arcs, session_at, locks_by_session, counts }
     }
 
     /// A session's place in the picture.

@@ -70,6 +70,24 @@ pub fn behind(sessions: &[Session], place_of: &FxHashMap<u64, u32>) -> Behind {
     behind
 }
 
+/// Those that wait for the same lock behind the same others: arcs of the wait-for graph that are drawn as one. Each group
+/// has whoever waits longest first, and so have the groups. Sessions are given by their places.
+pub fn arcs(sessions: &[Session]) -> Vec<Vec<u32>> {
+    let mut waiting: Vec<(u32, &Session)> =
+        (0u32..).zip(sessions).filter(|(_, row)| row.wait_ms.is_some() || row.awaits_admission).collect();
+    waiting.sort_by_key(|(at, row)| (std::cmp::Reverse(row.wait_ms), *at));
+    let mut group_of: FxHashMap<(&[u64], Option<&str>), usize> = FxHashMap::default();
+    let mut groups: Vec<Vec<u32>> = Vec::new();
+    for (at, row) in waiting {
+        let group = group_of.entry((&row.blocked_by, row.waits_for.as_deref())).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[*group].push(at);
+    }
+    groups
+}
+
 /// What a line of the tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -211,6 +229,16 @@ mod tests {
         assert_eq!(found.len(), 4);
         assert_eq!((found[0].2, found[3].2), (Session, Circle));
         assert_eq!(found[0].1, found[3].1);
+    }
+
+    #[test]
+    fn whoever_waits_for_the_same_behind_the_same_is_one_arc() {
+        let mut sessions: Vec<Session> = [(1, &[][..]), (2, &[1]), (3, &[1]), (4, &[1, 2]), (5, &[1])]
+            .map(|(number, by)| session(number, "u", "c", if by.is_empty() { Active } else { Waiting }, by))
+            .into();
+        sessions[2].wait_ms = Some(90_000);
+        sessions[4].waits_for = Some("X page 40".into());
+        assert_eq!(arcs(&sessions), [vec![2, 1], vec![3], vec![4]]);
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub(crate) fn settle() {
     use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
 
     /// Pieces from this size on are the system's own, to which they go back as soon as they are freed; and what may be free
-    /// at the top of a heap before it goes back.
-    const KEPT_BYTES_MAX: i32 = 128 << 10;
+    /// at the top of a heap before it goes back. With less, a picture for the monitor costs twice as much, for its frame is
+    /// then taken from the system piece by piece as it grows.
+    const KEPT_BYTES_MAX: i32 = 1 << 20;
 
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let heaps = i32::try_from(processors).unwrap_or(i32::MAX).max(2);

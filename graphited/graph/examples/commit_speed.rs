@@ -4,7 +4,7 @@
 //! First the applier alone: write sets that are ready, many in a group, by the processor time of the one thread. Then
 //! whole transactions with their locks and leases, by the clock: of one thread, and of several. `APPLIER=32` measures only
 //! the applier, several times, with so many write sets in a group. To allocate as the daemon does on two processors, have
-//! `MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072` in the environment.
+//! `MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=1048576` in the environment.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
