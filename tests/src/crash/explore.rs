@@ -2,7 +2,8 @@
 //!
 //! In rounds, each with other choices of the scripts. Every operation is tried with the outcomes that have a name and some
 //! by chance; then, in the first round, every operation of the recovery that follows, and later one of them, and one of
-//! the recovery of that. The round alone decides, so a trail leads to the same state on every machine. A disk whose bytes
+//! the recovery of that. Some of the recovered databases go on with commits of their own, at each operation of which the
+//! power is cut again. The round alone decides, so a trail leads to the same state on every machine. A disk whose bytes
 //! were seen before is not opened again: what is found on it is known.
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use graphite_store::disk::{Outcome, SimDisk};
 use rustc_hash::FxHasher;
 
 use super::picture::Picture;
-use super::recorder::{Run, record};
+use super::recorder::{Run, record, record_on};
 use super::trail::{End, Trail};
 use super::{Workload, exists, words, workloads};
 
@@ -27,6 +28,8 @@ pub(super) const FIXED_PAGES: u64 = 3;
 const SEEDS: u64 = 3;
 /// In later rounds the process alone ends at one of so many operations.
 const KILLS_EVERY: u64 = 4;
+/// A recovered database goes on after one of so many operations.
+const FURTHER_EVERY: u64 = 32;
 /// Crashes in a row: the first in the script's life, the others in those that recover.
 const LIVES_MAX: usize = 3;
 
@@ -42,6 +45,8 @@ pub struct Explored {
     pub states: u64,
     /// Ends of the process alone, after each of which the next one showed what it found before the power went.
     pub kills: u64,
+    /// Databases that went on with commits after they were recovered, and had the power cut at each operation of that.
+    pub further: u64,
     /// Operations of the scripts at which the power was cut.
     pub operations: u64,
     /// Rounds.
@@ -62,7 +67,7 @@ pub fn explore(states_min: u64) -> Explored {
         let next = AtomicUsize::new(0);
         let work = || {
             while let Some(&(run, op)) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-                Explorer { run, seen: &seen }.operation(op);
+                Explorer::of(run, &seen).operation(op);
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -75,6 +80,7 @@ pub fn explore(states_min: u64) -> Explored {
         crashes: count(&seen.crashes),
         states: seen.states(),
         kills: count(&seen.kills),
+        further: count(&seen.further),
         operations,
         rounds,
     }
@@ -91,28 +97,33 @@ pub fn replay(trail: &str) -> Result<(), String> {
     let trail: Trail = trail.parse()?;
     let workload = workloads::all().into_iter().find(|workload| workload.name == trail.workload);
     let workload = workload.ok_or_else(|| format!("there is no workload {:?}", trail.workload))?;
-    let run = run(workload, trail.round);
+    let mut run = run(workload, trail.round);
     let seen = Seen::default();
-    let explorer = Explorer { run: &run, seen: &seen };
     let mut disk = run.disk.clone();
-    let mut so_far = explorer.start();
-    let (mut acknowledged, mut shown) = (None, None);
+    let mut so_far = Explorer::of(&run, &seen).so_far;
+    let (mut acknowledged, mut shown, mut is_recorded) = (None, None, true);
     for end in trail.ends {
-        let no_operation = || format!("{so_far}: it has no operation {}", end.op);
         if end.op > 0 && end.op >= disk.ops() {
-            return Err(no_operation());
+            return Err(format!("{so_far}: it has no operation {}", end.op));
         }
+        let explorer = Explorer { run: &run, seen: &seen, so_far: so_far.clone() };
         let (after, is_last) = (after_op(&disk, end.op), end.op + 1 >= disk.ops());
-        if so_far.ends.is_empty() {
+        if is_recorded {
             acknowledged = run.acknowledged(end.op);
         } else if is_last {
             acknowledged = shown;
         }
         so_far = so_far.then(end);
         disk = explorer.end(&after, end);
-        disk.keep_history();
-        shown = explorer.open(&so_far, &disk);
-        explorer.has_to_have(&so_far, shown, acknowledged);
+        is_recorded = end.goes_on;
+        if is_recorded {
+            run = explorer.went_on(&so_far, &disk, acknowledged);
+            disk = run.disk.clone();
+        } else {
+            disk.keep_history();
+            shown = explorer.open(&so_far, &disk);
+            explorer.has_to_have(&so_far, shown, acknowledged);
+        }
     }
     Ok(())
 }
@@ -131,7 +142,8 @@ fn after_op(disk: &SimDisk, op: u64) -> SimDisk {
 struct Seen {
     crashes: AtomicU64,
     kills: AtomicU64,
-    /// By the workload and the bytes of the disk: at which commit it stands.
+    further: AtomicU64,
+    /// By the script, the ends before it if it went on after them, and the bytes of the disk: at which commit it stands.
     disks: Mutex<HashMap<u64, Option<usize>>>,
 }
 
@@ -145,10 +157,9 @@ impl Seen {
     }
 }
 
-fn fingerprint(workload: &Workload, round: u64, disk: &SimDisk) -> u64 {
+fn fingerprint(so_far: &Trail, disk: &SimDisk) -> u64 {
     let mut hasher = FxHasher::default();
-    hasher.write(workload.name.as_bytes());
-    hasher.write_u64(round);
+    hasher.write(so_far.to_string().as_bytes());
     for path in disk.files() {
         let bytes = disk.read_file(&path).expect("a file that is there");
         hasher.write(path.as_os_str().as_encoded_bytes());
@@ -167,22 +178,29 @@ struct Survived {
 }
 
 struct Explorer<'a> {
+    /// A script, or what went on after the ends of `so_far`.
     run: &'a Run,
     seen: &'a Seen,
+    so_far: Trail,
 }
 
-impl Explorer<'_> {
-    fn start(&self) -> Trail {
-        Trail { workload: self.run.workload.name.to_owned(), round: self.run.round, ends: Vec::new() }
+impl<'a> Explorer<'a> {
+    /// Of a script.
+    fn of(run: &'a Run, seen: &'a Seen) -> Explorer<'a> {
+        let so_far = Trail { workload: run.workload.name.to_owned(), round: run.round, ends: Vec::new() };
+        Explorer { run, seen, so_far }
     }
 
     fn operation(&self, op: u64) {
-        let start = self.start();
         let acknowledged = self.run.acknowledged(op);
         let after = self.run.disk.after_op(op).expect("the run kept its history");
         let by_chance = (0..SEEDS).map(Outcome::Random);
         for outcome in NAMED.into_iter().chain(by_chance) {
-            self.cut(&start, &after, End { op, outcome: Some(outcome) }, acknowledged);
+            self.cut(&self.so_far, &after, End::new(op, Some(outcome)), acknowledged);
+        }
+        if (op + self.run.round).is_multiple_of(FURTHER_EVERY) {
+            let outcome = (!op.is_multiple_of(3)).then_some(Outcome::Random(op));
+            self.go_on(&after, End { op, outcome, goes_on: true }, acknowledged);
         }
         // The process ends, the next one shows what it finds, and then the power goes: what was shown stays. That the
         // bytes were seen before says nothing here, for they may not be synced.
@@ -190,8 +208,8 @@ impl Explorer<'_> {
         if self.run.round > 0 && !(op + self.run.round).is_multiple_of(KILLS_EVERY) {
             return;
         }
-        let end = End { op, outcome: None };
-        let trail = start.then(end);
+        let end = End::new(op, None);
+        let trail = self.so_far.then(end);
         let disk = self.end(&after, end);
         disk.keep_history();
         let shown = self.open(&trail, &disk);
@@ -202,7 +220,7 @@ impl Explorer<'_> {
         for op in first..=last {
             let floor = if op == last { shown } else { acknowledged };
             for outcome in [Outcome::LoseAll, Outcome::Random(op)] {
-                self.cut(&trail, &after_op(&disk, op), End { op, outcome: Some(outcome) }, floor);
+                self.cut(&trail, &after_op(&disk, op), End::new(op, Some(outcome)), floor);
             }
         }
     }
@@ -226,9 +244,43 @@ impl Explorer<'_> {
         for op in places {
             // After its last operation it has shown what it found.
             let floor = if op + 1 == ops { found } else { acknowledged };
-            let end = End { op, outcome: Some(Outcome::Random(chance + op)) };
+            let end = End::new(op, Some(Outcome::Random(chance + op)));
             self.cut(&trail, &after_op(&disk, op), end, floor);
         }
+    }
+
+    /// The recovered database makes commits of its own, and at each operation of that the power is cut.
+    fn go_on(&self, disk: &SimDisk, end: End, acknowledged: Option<usize>) {
+        let so_far = self.so_far.then(end);
+        let disk = self.end(disk, end);
+        let run = self.went_on(&so_far, &disk, acknowledged);
+        self.seen.further.fetch_add(1, Ordering::Relaxed);
+        Explorer { run: &run, seen: self.seen, so_far }.cut_everywhere();
+    }
+
+    fn cut_everywhere(&self) {
+        // What a cut in the midst of the recovery leaves is one of the pictures before, and was looked for elsewhere.
+        for op in (0..self.run.disk.ops()).filter(|op| self.run.acknowledged(*op).is_some()) {
+            for outcome in [Outcome::LoseAll, Outcome::KeepAllButLast, Outcome::Random(op)] {
+                let end = End::new(op, Some(outcome));
+                self.cut(&self.so_far, &after_op(&self.run.disk, op), end, self.run.acknowledged(op));
+            }
+        }
+    }
+
+    /// What a database does that goes on after `so_far`.
+    fn went_on(&self, so_far: &Trail, disk: &SimDisk, acknowledged: Option<usize>) -> Run {
+        let workload = Workload { script: workloads::further, ..self.run.workload };
+        let run = record_on(disk.clone(), workload, self.run.round)
+            .unwrap_or_else(|error| panic!("{}", self.complaint(so_far, &format!("it does not go on: {error}"))));
+        let begins = &run.pictures[0];
+        let found = self.run.pictures.iter().rposition(|one| one == begins);
+        // A script that had made no database yet left none to go on with.
+        if found.is_none() && acknowledged.is_some() {
+            panic!("{}", self.complaint(so_far, "what it goes on with did not stand after any commit"));
+        }
+        self.has_to_have(so_far, found, acknowledged);
+        run
     }
 
     fn end(&self, disk: &SimDisk, end: End) -> SimDisk {
@@ -241,7 +293,7 @@ impl Explorer<'_> {
     /// Finds out at which commit the disk stands, by opening it unless its bytes are known.
     fn survive(&self, trail: &Trail, disk: &SimDisk, acknowledged: Option<usize>) -> Survived {
         self.seen.crashes.fetch_add(1, Ordering::Relaxed);
-        let bytes = fingerprint(&self.run.workload, self.run.round, disk);
+        let bytes = fingerprint(&self.so_far, disk);
         let known = self.seen.disks().get(&bytes).copied();
         let found = known.unwrap_or_else(|| self.open(trail, disk));
         self.has_to_have(trail, found, acknowledged);
@@ -269,12 +321,12 @@ impl Explorer<'_> {
     }
 
     fn complaint(&self, trail: &Trail, what: &str) -> String {
-        let op = trail.ends.first().and_then(|end| {
+        let op = trail.ends.get(self.so_far.ends.len()).and_then(|end| {
             let trace = self.run.disk.trace();
             trace.into_iter().find(|op| op.index == end.op)
         });
         format!(
-            "{trail}: {what}\n(the script's life ended after {op:?})\nTo see it again: GRAPHITE_CRASH_TRAIL='{trail}' \
+            "{trail}: {what}\n(the life that made commits ended after {op:?})\nTo see it again: GRAPHITE_CRASH_TRAIL='{trail}' \
              cargo test -p graphite-tests --test crash_states replay_of_one_trail"
         )
     }
@@ -317,7 +369,7 @@ mod tests {
             let mut run = run(workload, 0);
             let seen = Seen::default();
             let explore_all = |run: &Run| {
-                let explorer = Explorer { run, seen: &seen };
+                let explorer = Explorer::of(run, &seen);
                 catch_unwind(AssertUnwindSafe(|| (0..run.disk.ops()).for_each(|op| explorer.operation(op))))
             };
             run.acknowledge_early();
@@ -325,5 +377,26 @@ mod tests {
             let complaint = complaint.downcast_ref::<String>().expect("words");
             assert!(complaint.contains("was acknowledged"), "{complaint}");
         }
+    }
+
+    /// The same of a database that was recovered and goes on.
+    #[test]
+    fn who_goes_on_and_acknowledges_before_the_sync_is_found_out() {
+        let workload = workloads::all().into_iter().find(|workload| workload.name == "edges").expect("edges");
+        let (run, seen) = (run(workload, 0), Seen::default());
+        let explorer = Explorer::of(&run, &seen);
+        let op = run.disk.ops() / 2;
+        let end = End { op, outcome: Some(Outcome::LoseAll), goes_on: true };
+        let so_far = explorer.so_far.then(end);
+        let disk = explorer.end(&after_op(&run.disk, op), end);
+        let mut further = explorer.went_on(&so_far, &disk, run.acknowledged(op));
+        let cut_everywhere = |run: &Run| {
+            let explorer = Explorer { run, seen: &seen, so_far: so_far.clone() };
+            catch_unwind(AssertUnwindSafe(|| explorer.cut_everywhere()))
+        };
+        further.acknowledge_early();
+        let complaint = cut_everywhere(&further).expect_err("a loss is found");
+        let complaint = complaint.downcast_ref::<String>().expect("words");
+        assert!(complaint.contains("was acknowledged"), "{complaint}");
     }
 }

@@ -8,6 +8,9 @@ const BATCH: usize = 1 << 16;
 /// The tokens that scripts commit with.
 pub(crate) const TOKENS: [&[u8]; 4] = [b"first", b"second", b"third", b"fourth"];
 
+/// The tokens of commits that would else leave a graph as it was once before.
+pub(crate) const REPEATS: [&[u8]; 8] = [b"r0", b"r1", b"r2", b"r3", b"r4", b"r5", b"r6", b"r7"];
+
 /// A whole graph, with its names and the commits that it knows by a token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Picture {
@@ -18,7 +21,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// What `view` shows of the graph in `db`, and which of [`TOKENS`] it knows.
+    /// What `view` shows of the graph in `db`, and which of [`TOKENS`] and [`REPEATS`] it knows.
     ///
     /// # Errors
     /// Of the store.
@@ -46,10 +49,15 @@ impl Picture {
                 break;
             }
         }
-        for token in TOKENS {
+        for token in TOKENS.into_iter().chain(REPEATS) {
             picture.tokens.push(db.commit_status_applied(token)?.is_some());
         }
         Ok(picture)
+    }
+
+    /// The first of [`REPEATS`] that it does not know.
+    pub(super) fn next_repeat(&self) -> Option<&'static [u8]> {
+        self.tokens.iter().skip(TOKENS.len()).position(|known| !known).map(|at| REPEATS[at])
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the database of a workload; that it is there is acknowledged.
+    /// Opens the database of a workload, or makes it; what is there then is acknowledged.
     ///
     /// # Errors
     /// Whatever the store says of a disk.
@@ -36,22 +36,31 @@ impl Recorder {
         &self.db
     }
 
-    fn note(&mut self) -> Result<()> {
-        let newest = self.db.begin()?;
-        self.pictures.push(Picture::of(&self.db, &newest)?);
+    /// Each picture is another one: what stands at an older commit is not to be taken for a newer one.
+    fn note(&mut self, picture: Picture) {
+        assert!(!self.pictures.contains(&picture), "a commit that leaves what was there before shows nothing");
+        self.pictures.push(picture);
         self.acknowledged_at.push(None);
-        Ok(())
     }
 
-    /// One transaction.
+    fn newest(&self) -> Result<Picture> {
+        Picture::of(&self.db, &self.db.begin()?)
+    }
+
+    /// One transaction. If it leaves the graph as it was once before, its commit is known by a token.
     ///
     /// # Errors
     /// Of the store.
     pub fn commit<T>(&mut self, change: impl FnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
         let mut transaction = self.db.begin()?;
         let made = change(&mut transaction)?;
-        transaction.commit()?;
-        self.note()?;
+        let after = Picture::of(&self.db, &transaction)?;
+        if self.pictures.contains(&after) {
+            transaction.commit_with_token(after.next_repeat().expect("few commits change nothing"))?;
+        } else {
+            transaction.commit()?;
+        }
+        self.note(self.newest()?);
         Ok(made)
     }
 
@@ -67,16 +76,21 @@ impl Recorder {
         let mut transaction = self.db.begin()?;
         change(&mut transaction)?;
         transaction.commit_with_token(token)?;
-        self.note()
+        self.note(self.newest()?);
+        Ok(())
     }
 
-    /// One change of the catalog, or one batch of an import.
+    /// One change of the catalog, or one batch of an import. What it leaves is no commit of its own if nothing of it is
+    /// to be seen.
     ///
     /// # Errors
     /// Of the store.
     pub fn change<T>(&mut self, change: impl FnOnce(&GraphDb) -> Result<T>) -> Result<T> {
         let made = change(&self.db)?;
-        self.note()?;
+        let picture = self.newest()?;
+        if self.pictures.last() != Some(&picture) {
+            self.note(picture);
+        }
         Ok(made)
     }
 
@@ -136,7 +150,7 @@ pub struct Run {
     pub round: u64,
     /// With every state that it went through.
     pub disk: SimDisk,
-    /// What stood after each commit; first the empty graph.
+    /// What stood after each commit, each another one; first what was there when it began.
     pub pictures: Vec<Picture>,
     /// After how many operations of the disk each was acknowledged, if it was.
     acknowledged_at: Vec<Option<u64>>,
@@ -160,7 +174,14 @@ impl Run {
 /// # Errors
 /// Of the store: the disk does what it is told, so there are none.
 pub fn record(workload: Workload, round: u64) -> Result<Run> {
-    let disk = SimDisk::new();
+    record_on(SimDisk::new(), workload, round)
+}
+
+/// As [`record`], on a disk that has the database already.
+///
+/// # Errors
+/// Of the store.
+pub(super) fn record_on(disk: SimDisk, workload: Workload, round: u64) -> Result<Run> {
     disk.keep_history();
     let mut recorder = Recorder::open(&workload, round, &disk)?;
     (workload.script)(&mut recorder)?;

@@ -36,6 +36,19 @@ pub fn all() -> Vec<Workload> {
     ]
 }
 
+/// What a database goes on with that was recovered in the midst of any of them.
+pub(super) fn further(r: &mut Recorder) -> Result<()> {
+    let key = r.change(|db| db.key_id_or_create("further"))?;
+    let value = text(r, 3_000);
+    let node = r.commit(|tx| tx.create_node(&[], &[(key, value)]))?;
+    r.sync()?;
+    let value = text(r, 9_000);
+    r.commit(|tx| tx.set_node_property(node, key, value))?;
+    r.checkpoint()?;
+    r.commit(|tx| tx.delete_node(node, true))?;
+    r.sync()
+}
+
 fn names(r: &mut Recorder) -> Result<()> {
     r.change(|db| db.label_id_or_create("Person"))?;
     r.change(|db| db.type_id_or_create("KNOWS"))?;
