@@ -12,6 +12,7 @@ pub mod proc_files;
 mod random;
 pub mod soak;
 pub mod workers;
+pub mod writers;
 
 use std::collections::HashMap;
 use std::fs;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use worker::{history, ldbc, soak};
+use worker::{history, ldbc, soak, writer};
 
 /// Works on a database for a test.
 #[derive(Parser, Debug)]
@@ -45,6 +45,13 @@ enum Work {
         /// How many transactions
         count: u64,
     },
+    /// Writes until its daemon is killed, and what was acknowledged to a file
+    Writer {
+        #[command(flatten)]
+        common: Common,
+        /// Directory of the logs
+        dir: PathBuf,
+    },
     /// Reads and writes as it likes until standard input ends
     Soak {
         #[command(flatten)]
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Work::LdbcRead { common, test } => ldbc::read(&common, &test),
         Work::History { common, dir, count } => history::run(&common, &dir, count),
         Work::Soak { common } => soak::run(&common),
+        Work::Writer { common, dir } => writer::run(&common, &dir),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -271,8 +271,9 @@ impl<'a> Explorer<'a> {
     /// What a database does that goes on after `so_far`.
     fn went_on(&self, so_far: &Trail, disk: &SimDisk, acknowledged: Option<usize>) -> Run {
         let workload = Workload { script: workloads::further, ..self.run.workload };
-        let run = record_on(disk.clone(), workload, self.run.round)
-            .unwrap_or_else(|error| panic!("{}", self.complaint(so_far, &format!("it does not go on: {error}"))));
+        let run = record_on(disk.clone(), workload, self.run.round).unwrap_or_else(|error| {
+            panic!("{}", self.complaint(so_far, &format!("it does not go on: {error}")))
+        });
         let begins = &run.pictures[0];
         let found = self.run.pictures.iter().rposition(|one| one == begins);
         // A script that had made no database yet left none to go on with.

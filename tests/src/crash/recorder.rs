@@ -38,7 +38,10 @@ impl Recorder {
 
     /// Each picture is another one: what stands at an older commit is not to be taken for a newer one.
     fn note(&mut self, picture: Picture) {
-        assert!(!self.pictures.contains(&picture), "a commit that leaves what was there before shows nothing");
+        assert!(
+            !self.pictures.contains(&picture),
+            "a commit that leaves what was there before shows nothing"
+        );
         self.pictures.push(picture);
         self.acknowledged_at.push(None);
     }

@@ -69,7 +69,8 @@ impl FromStr for Trail {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Trail, String> {
-        let no_trail = || format!("{text:?} is no trail: WORKLOAD.ROUND/OPERATION:OUTCOME/OPERATION:OUTCOME+");
+        let no_trail =
+            || format!("{text:?} is no trail: WORKLOAD.ROUND/OPERATION:OUTCOME/OPERATION:OUTCOME+");
         let mut parts = text.split('/');
         let start = parts.next().and_then(|start| start.split_once('.'));
         let (workload, round) = start.filter(|(name, _)| !name.is_empty()).ok_or_else(no_trail)?;

@@ -3,3 +3,4 @@
 pub(crate) mod history;
 pub(crate) mod ldbc;
 pub(crate) mod soak;
+pub(crate) mod writer;
