@@ -4,7 +4,7 @@
 //! stands in somebody's way. Past the budget every second picture of the older half goes: what is long ago is remembered
 //! in larger steps, and not forgotten at once.
 
-use graphite_client::messages::{Picture, SessionState};
+use graphite_client::messages::{Picture, Session, SessionState};
 use rustc_hash::FxHashSet;
 
 use crate::record;
@@ -79,8 +79,10 @@ fn thinned(picture: &Picture) -> Picture {
     let waiting = |state| state == SessionState::Waiting;
     let blockers: FxHashSet<u64> =
         picture.sessions.iter().flat_map(|row| row.blocked_by.iter().copied()).collect();
-    let sessions =
-        picture.sessions.iter().filter(|row| waiting(row.state) || blockers.contains(&row.session));
+    let mut sessions: Vec<&Session> =
+        picture.sessions.iter().filter(|row| waiting(row.state) || blockers.contains(&row.session)).collect();
+    // Whoever stands in the way is what one looks for afterwards.
+    sessions.sort_by_key(|row| !blockers.contains(&row.session));
     let names: FxHashSet<&str> =
         picture.locks.iter().filter(|lock| !lock.granted).map(|lock| lock.name.as_str()).collect();
     let locks = picture.locks.iter().filter(|lock| names.contains(lock.name.as_str()));
@@ -88,7 +90,7 @@ fn thinned(picture: &Picture) -> Picture {
         at_ms: picture.at_ms,
         took_us: picture.took_us,
         status: picture.status.clone(),
-        sessions: sessions.take(ROWS_MAX).cloned().collect(),
+        sessions: sessions.into_iter().take(ROWS_MAX).cloned().collect(),
         writers: Vec::new(),
         locks: locks.take(ROWS_MAX).cloned().collect(),
         locks_held: picture.locks_held,
@@ -120,6 +122,16 @@ mod tests {
         let newest = history.get(history.len() - 1).unwrap();
         assert_eq!(newest.at_ms, 199);
         assert!(newest.sessions.len() <= ROWS_MAX && !newest.sessions.is_empty());
+    }
+
+    #[test]
+    fn whoever_is_in_the_way_of_thousands_is_remembered() {
+        let mut picture = samples::quiet().picture;
+        let waiter = |number| samples::session(number, "u", "c", SessionState::Waiting, &[9_999]);
+        picture.sessions = (1..2_000).map(waiter).collect();
+        picture.sessions.push(samples::session(9_999, "u", "c", SessionState::IdleInTransaction, &[]));
+        let kept = thinned(&picture).sessions;
+        assert!(kept.len() == ROWS_MAX && kept.iter().any(|row| row.session == 9_999));
     }
 
     #[test]

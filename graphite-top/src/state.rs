@@ -83,6 +83,8 @@ pub struct State {
     pub scene: Option<Scene>,
     /// Whether the screen stands still.
     pub paused: bool,
+    /// The newest picture while the screen stands still. What is remembered of the last minutes may be a part of it.
+    newest: Option<Picture>,
     /// The last minutes.
     pub history: History,
     /// Which of them is shown.
@@ -138,6 +140,7 @@ impl State {
             typing: None,
             scene: None,
             paused: false,
+            newest: None,
             history: History::default(),
             past: None,
             cursor: 0,
@@ -175,6 +178,7 @@ impl State {
         self.history.add(&picture);
         self.alive = Some(Life::of(&picture));
         if self.paused {
+            self.newest = Some(picture);
             return;
         }
         let before = self.scene.take().map(|scene| scene.picture);
@@ -306,8 +310,11 @@ impl State {
     pub fn pause(&mut self) {
         self.paused = !self.paused;
         if !self.paused {
+            let remembered = || self.history.get(self.history.len().saturating_sub(1));
+            // If none came meanwhile, and another was stepped to, the next one is not far.
+            let newest = self.newest.take().or_else(|| self.past.and_then(|_| remembered()));
             self.past = None;
-            if let Some(picture) = self.history.get(self.history.len().saturating_sub(1)) {
+            if let Some(picture) = newest {
                 self.show(picture, None);
             }
         }
@@ -423,6 +430,18 @@ mod tests {
         state.ask(true);
         let order = state.question.take().map(|question| question.order);
         assert!(matches!(order, Some(Order::Act(2, _))), "{order:?}");
+    }
+
+    #[test]
+    fn who_goes_on_sees_the_whole_of_what_came_meanwhile() {
+        let mut state = state();
+        let picture = samples::large(5000, 10).picture;
+        state.take(picture.clone());
+        state.pause();
+        state.take(picture.clone());
+        state.step(-1);
+        state.pause();
+        assert_eq!(state.scene.map(|scene| scene.picture.sessions.len()), Some(picture.sessions.len()));
     }
 
     /// A connection that is made again to the same daemon forgets nothing.

@@ -17,6 +17,7 @@ pub mod writers;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -252,10 +253,15 @@ impl Daemon {
     /// Kills it, as a crash would.
     ///
     /// # Panics
-    /// If the system refuses.
+    /// If the system refuses, or it had ended by itself.
     pub fn kill(mut self) {
         self.child.kill().expect("it is killed");
-        self.child.wait().expect("it ends");
+        let status = self.child.wait().expect("it ends");
+        assert_eq!(
+            status.signal(),
+            Some(Signal::SIGKILL as i32),
+            "it had ended before it was killed: {status}"
+        );
     }
 
     /// Asks it to leave, and waits until it did.

@@ -67,7 +67,7 @@ fn what_the_writers_were_told_is_there_after_every_kill() {
     let (db, dir) = (scratch.path("killed"), scratch.path(""));
     let mut daemon = Daemon::start(&db, &SETTINGS);
     make_anchors(&mut daemon.client(), WRITERS).unwrap();
-    let (mut recoveries_killed, mut commits) = (0, 0);
+    let (mut recoveries_killed, mut commits, mut lives_with_commits) = (0, 0, 0);
     for kill in 1..=kills {
         let writers: Vec<Worker> =
             (1..=WRITERS).map(|writer| start_writer(&daemon, dir.as_ref(), writer)).collect();
@@ -88,7 +88,8 @@ fn what_the_writers_were_told_is_there_after_every_kill() {
             recoveries_killed += 1;
         }
         daemon = Daemon::start(&db, &SETTINGS);
-        commits = compare(&mut daemon.client(), dir.as_ref(), kill);
+        let before = std::mem::replace(&mut commits, compare(&mut daemon.client(), dir.as_ref(), kill));
+        lives_with_commits += u64::from(commits > before);
         if kill % CHECK_EVERY == 0 || kill == kills {
             let check = daemon.client().call(&Check {}).unwrap();
             assert!(check.problems.is_empty(), "after kill {kill}: {check:?}");
@@ -97,5 +98,8 @@ fn what_the_writers_were_told_is_there_after_every_kill() {
     println!(
         "{kills} kills under load, {recoveries_killed} while it started; {commits} acknowledged commits"
     );
-    assert!(commits > kills, "the writers wrote {commits} times in {kills} lives");
+    assert!(
+        lives_with_commits * 2 > kills,
+        "in {lives_with_commits} of {kills} lives something was committed"
+    );
 }

@@ -13,6 +13,9 @@
 //!    nobody holds any more are kept for the next copies, so that a commit needs no new memory; they go first when bytes
 //!    are short.
 //!
+//! Recovery is the exception to 1, 3 and 4: before anybody can look it takes pages out of their cells, changes them where
+//! they are, and puts them back before any is written or evicted ([`Cache::take_out`]).
+//!
 //! Why no `unsafe`: reclamation is `arc_swap`'s; a version's memory goes when the last reader lets go of it. Each look is
 //! therefore a locked instruction, which waits for all loads before it. What is asked for by [`Cache::prefetch`] it does
 //! not wait for, so that is how looks at several pages are made to overlap.
@@ -23,7 +26,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Deref;
 
 use arc_swap::Guard;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::table::Table;
 use crate::Result;
@@ -304,6 +307,19 @@ impl Cache {
         }
     }
 
+    /// Takes a page's newest version out, to be changed without a copy and put back. Only for recovery, which is over before
+    /// anybody else can look.
+    pub(crate) fn take_out(&self, number: PageNo) -> Option<Arc<PageVersion>> {
+        self.table.cell(number).newest.swap(None)
+    }
+
+    /// Puts back what was taken out, or was made instead.
+    pub(crate) fn put_back(&self, versions: FxHashMap<PageNo, Arc<PageVersion>>) {
+        // Those that are still there would be there twice.
+        self.clock.lock().retain(|number| !versions.contains_key(number));
+        versions.into_values().for_each(|version| self.install(version, None));
+    }
+
     /// Forgets pages that were freed and are used anew without being installed: the file alone has them.
     pub(crate) fn discard(&self, pages: FxHashSet<PageNo>) {
         if pages.is_empty() {
@@ -379,6 +395,15 @@ impl Cache {
                 Evicted::Gone => {}
                 Evicted::Kept => clock.push_back(number),
             }
+        }
+    }
+
+    /// As [`Cache::evict`], as often as it takes for all to go that can.
+    pub(crate) fn evict_all_that_can_go(&self) {
+        // Each page is passed twice: the first time it may only lose its mark of having been looked at.
+        let rounds = 2 * self.resident_pages() / EVICTION_TRIES_MAX + 1;
+        for _ in 0..rounds {
+            self.evict();
         }
     }
 

@@ -16,10 +16,11 @@ use crate::clock::Clock;
 use crate::disk::{Disk, ReadOnlyDisk};
 use crate::open::{build, open_and_lock};
 use crate::page::{Lsn, PageNo};
+use crate::recovery::Redo;
 use crate::store::{Inner, Store, StoreOptions};
 use crate::superblock::Superblock;
 use crate::sync::Arc;
-use crate::wal::group::{GroupKind, next_record};
+use crate::wal::group::GroupKind;
 use crate::wal::log::LogEnd;
 use crate::wal::scan::{LogReader, read_as_far_as_it_goes, whole_groups_above};
 use crate::wal::segments::Segments;
@@ -99,35 +100,37 @@ fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Opt
     Ok((found.at, Some((why, Some((bad, end))))))
 }
 
+type Problem = (Option<PageNo>, String);
+
+fn left_out((page, error): (PageNo, Error)) -> Problem {
+    (Some(page), format!("a change in the log is left out: {error}"))
+}
+
+fn note(problems: &mut Vec<Problem>, more: impl IntoIterator<Item = Problem>) {
+    let room = PROBLEMS_MAX.saturating_sub(problems.len());
+    problems.extend(more.into_iter().take(room));
+}
+
 impl Inner {
     /// As [`Inner::replay`], and leaves out what does not fit.
-    fn replay_what_fits(
-        &self,
-        redo: Lsn,
-        end: Lsn,
-        problems: &mut Vec<(Option<PageNo>, String)>,
-    ) -> Result<()> {
+    fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<Problem>) -> Result<()> {
         let mut reader = LogReader::new(&self.log.segments);
-        let mut imaged = rustc_hash::FxHashSet::default();
-        let mut at = redo;
+        let mut redo = Redo::new(self);
+        let mut at = from;
         while at < end {
-            let Some((header, mut records)) = reader.group(at)? else { break };
+            let Some((header, records)) = reader.group(at)? else { break };
             at = header.end();
-            while header.kind == GroupKind::Commit
-                && let Some((record, rest)) = next_record(records)
-            {
-                records = rest;
-                if let Err(error) = self.redo_record(&record, at, &mut imaged)
-                    && problems.len() < PROBLEMS_MAX
-                {
-                    problems.push((Some(record.page), format!("a change in the log is left out: {error}")));
-                }
+            if header.kind == GroupKind::Commit && !redo.take(records, at) {
+                let why =
+                    "is whole, but a record in it contradicts itself: it and what follows in it are left out";
+                note(problems, [(None, format!("the log's group that ends at {at} {why}"))]);
             }
-            if self.cache.resident_bytes() > self.cache.bytes_max() {
-                self.write_back(crate::checkpoint::Pace::Fast)?;
-                self.cache.evict();
+            if redo.is_full() {
+                note(problems, redo.run()?.into_iter().map(left_out));
             }
         }
+        note(problems, redo.run()?.into_iter().map(left_out));
+        redo.end();
         Ok(())
     }
 }

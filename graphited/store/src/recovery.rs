@@ -14,18 +14,30 @@
 //! step 2 writes back (when they do not fit the cache) are laid down anew by their images next time. So a crash here
 //! at any point leaves a recovery that does the same again.
 
-use rustc_hash::FxHashSet;
+use std::ops::Range;
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::cache::{PageVersion, VERSION_BYTES};
 use crate::checkpoint::Pace;
-use crate::page::{Lsn, Page, PageNo};
+use crate::page::{Lsn, Page, PageKind, PageNo};
 use crate::store::Inner;
 use crate::superblock::Superblock;
+use crate::sync::{Arc, Mutex};
 use crate::wal::delta;
 use crate::wal::group::{GroupKind, Record, next_record};
 use crate::wal::scan::{LogReader, Scan};
 use crate::wal::segments::Segments;
 use crate::{Error, Result};
 
+/// Records are replayed when so many bytes of them were taken, or so many of them: each may bring a page to memory.
+const BATCH_BYTES: usize = 8 << 20;
+const BATCH_RECORDS: usize = 1 << 17;
+/// Fewer pages than this are not worth a thread.
+const TASKS_ALONE_MAX: usize = 256;
+const THREADS_MAX: usize = 8;
+/// Pages that are changed between two looks at the room in the cache; else it is a quarter of the cache.
+const PORTION_PAGES_MIN: usize = 64;
 /// Bytes of the tail rewritten at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -47,64 +59,240 @@ impl Inner {
     /// Step 2. Runs before anybody else can see the store.
     pub(crate) fn replay(&self, superblock: &Superblock, end: Lsn) -> Result<()> {
         let mut reader = LogReader::new(&self.log.segments);
-        let mut imaged = FxHashSet::default();
+        let mut redo = Redo::new(self);
         let mut at = superblock.redo;
         while at < end {
-            let Some((header, mut records)) = reader.group(at)? else {
+            let Some((header, records)) = reader.group(at)? else {
                 return Err(corrupt(at, "it changed while it was read"));
             };
             let lsn = header.end();
-            if header.kind == GroupKind::Commit {
-                while !records.is_empty() {
-                    let Some((record, rest)) = next_record(records) else {
-                        return Err(corrupt(at, "its group is whole, but a record in it contradicts itself"));
-                    };
-                    self.redo_record(&record, lsn, &mut imaged)?;
-                    records = rest;
-                }
+            if header.kind == GroupKind::Commit && !redo.take(records, lsn) {
+                return Err(corrupt(at, "its group is whole, but a record in it contradicts itself"));
             }
             at = lsn;
-            if self.cache.resident_bytes() > self.cache.bytes_max() {
-                self.write_back(Pace::Fast)?;
-                self.cache.evict();
+            if redo.is_full() || at >= end {
+                redo.run()?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
             }
         }
+        redo.end();
+        Ok(())
+    }
+}
+
+/// A record that waits for its turn.
+struct Waiting {
+    page: PageNo,
+    kind: PageKind,
+    base: Option<Lsn>,
+    lsn: Lsn,
+    /// Where its ranges are among the bytes that were taken.
+    ranges: Range<usize>,
+}
+
+/// What a batch does to one page.
+struct Task<'a> {
+    page: PageNo,
+    version: Option<Arc<PageVersion>>,
+    /// Whether there was an image of it.
+    is_imaged: bool,
+    /// Which of the records that wait, in the order of the log; each below its page's number.
+    records: &'a [u64],
+    failures: Vec<Error>,
+}
+
+/// Replays records in batches, each page by page: so a page comes to the processor once for a batch, several threads may
+/// share the work, and pages are changed where they are, without a copy. Meanwhile they are taken out of the cache.
+pub(crate) struct Redo<'a> {
+    inner: &'a Inner,
+    /// Nobody else holds them.
+    pages: FxHashMap<PageNo, Arc<PageVersion>>,
+    /// Pages of which there was an image.
+    imaged: FxHashSet<PageNo>,
+    bytes: Vec<u8>,
+    waiting: Vec<Waiting>,
+}
+
+impl<'a> Redo<'a> {
+    pub(crate) fn new(inner: &'a Inner) -> Redo<'a> {
+        let (pages, imaged) = (FxHashMap::default(), FxHashSet::default());
+        Redo { inner, pages, imaged, bytes: Vec::new(), waiting: Vec::new() }
+    }
+
+    /// Takes the records of a group; `false` if one contradicts itself, and it and what follows are left out.
+    pub(crate) fn take(&mut self, mut records: &[u8], lsn: Lsn) -> bool {
+        while !records.is_empty() {
+            let Some((Record { page, kind, base, ranges }, rest)) = next_record(records) else {
+                return false;
+            };
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(ranges);
+            self.waiting.push(Waiting { page, kind, base, lsn, ranges: start..self.bytes.len() });
+            records = rest;
+        }
+        true
+    }
+
+    /// Whether it is time to run what was taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() > BATCH_BYTES || self.waiting.len() > BATCH_RECORDS
+    }
+
+    /// Runs what was taken, in portions that leave room in the cache. What does not fit changes nothing and is told, with its
+    /// page, in the order of the log. Pages that do not fit the cache are written back.
+    ///
+    /// # Errors
+    /// Of the writes.
+    pub(crate) fn run(&mut self) -> Result<Vec<(PageNo, Error)>> {
+        let (mut waiting, mut bytes) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.bytes));
+        let by_page = |(at, record): (usize, &Waiting)| (u64::from(record.page.0) << 32) | at as u64;
+        let mut order: Vec<u64> = waiting.iter().enumerate().map(by_page).collect();
+        order.sort_unstable();
+        let mut of_pages = order.chunk_by(|one, next| one >> 32 == next >> 32).peekable();
+        let portion = (self.inner.cache.bytes_max() / VERSION_BYTES / 4).max(PORTION_PAGES_MIN);
+        let mut failures = Vec::new();
+        while of_pages.peek().is_some() {
+            let mut tasks: Vec<Task<'_>> =
+                of_pages.by_ref().take(portion).map(|records| self.task(&waiting, records)).collect();
+            run_all(&mut tasks, self.inner, &waiting, &bytes);
+            for task in tasks {
+                failures.extend(task.failures.into_iter().map(|error| (task.page, error)));
+                if task.is_imaged {
+                    self.imaged.insert(task.page);
+                }
+                task.version.map(|version| self.pages.insert(task.page, version));
+            }
+            self.make_room()?;
+        }
+        failures
+            .sort_by_key(|(_, error)| if let Error::CorruptLog { lsn, .. } = error { *lsn } else { Lsn(0) });
+        waiting.clear();
+        bytes.clear();
+        bytes.shrink_to(BATCH_BYTES);
+        (self.waiting, self.bytes) = (waiting, bytes);
+        Ok(failures)
+    }
+
+    fn task<'w>(&mut self, waiting: &[Waiting], records: &'w [u64]) -> Task<'w> {
+        let first = &waiting[place(records[0])];
+        let page = first.page;
+        let mut task = Task {
+            page,
+            version: self.pages.remove(&page),
+            is_imaged: self.imaged.contains(&page),
+            records,
+            failures: Vec::new(),
+        };
+        if task.version.is_some() {
+            return task;
+        }
+        // An image is laid down whatever was there.
+        if task.is_imaged
+            && first.base.is_some()
+            && let Err(error) = self.inner.newest(page).map(drop)
+        {
+            task.failures.push(error);
+        }
+        task.version = self.inner.cache.take_out(page);
+        task
+    }
+
+    fn make_room(&mut self) -> Result<()> {
+        let cache = &self.inner.cache;
+        if cache.resident_bytes() <= cache.bytes_max() {
+            return Ok(());
+        }
+        cache.put_back(std::mem::take(&mut self.pages));
+        self.inner.write_back(Pace::Fast)?;
+        cache.evict_all_that_can_go();
         Ok(())
     }
 
-    /// Lays an image down, or changes the page that it builds on.
-    pub(crate) fn redo_record(
-        &self,
-        record: &Record<'_>,
-        lsn: Lsn,
-        imaged: &mut FxHashSet<PageNo>,
-    ) -> Result<()> {
-        let mut page = match record.base {
-            None => {
-                imaged.insert(record.page);
-                Page::new(record.page, record.kind, self.database)
+    /// Everything was run: gives the pages back.
+    pub(crate) fn end(self) {
+        debug_assert!(self.waiting.is_empty());
+        self.inner.cache.put_back(self.pages);
+    }
+}
+
+impl Task<'_> {
+    fn run(&mut self, inner: &Inner, waiting: &[Waiting], bytes: &[u8]) {
+        for record in self.records.iter().map(|record| &waiting[place(*record)]) {
+            if let Err(error) = self.redo(inner, record, &bytes[record.ranges.clone()]) {
+                self.failures.push(error);
             }
-            Some(base) => {
-                if !imaged.contains(&record.page) {
-                    return Err(corrupt(lsn, format!("it changes {} of which it has no image", record.page)));
-                }
-                let before = self.newest(record.page)?;
-                if before.lsn() != base {
-                    let found = before.lsn();
-                    let why =
-                        format!("it changes {} as of {base}, and that page is as of {found}", record.page);
-                    return Err(corrupt(lsn, why));
-                }
-                Page::clone(&before)
-            }
-        };
-        if delta::apply(record.ranges, page.body_mut()).is_none() {
-            return Err(corrupt(lsn, format!("it changes bytes outside of {}", record.page)));
         }
-        page.set_kind(record.kind);
-        page.set_lsn(lsn);
-        self.cache.install(self.cache.make_version(page), None);
+    }
+
+    /// Lays an image down, or changes the page that it builds on.
+    fn redo(&mut self, inner: &Inner, record: &Waiting, ranges: &[u8]) -> Result<()> {
+        let &Waiting { page: number, kind, base, lsn, .. } = record;
+        let redo = |page: &mut Page| -> Result<()> {
+            let outside = || corrupt(lsn, format!("it changes bytes outside of {number}"));
+            delta::apply(ranges, page.body_mut()).ok_or_else(outside)?;
+            page.set_kind(kind);
+            page.set_lsn(lsn);
+            Ok(())
+        };
+        let Some(base) = base else {
+            let mut page = Page::new(number, kind, inner.database);
+            redo(&mut page)?;
+            self.is_imaged = true;
+            self.version = Some(inner.cache.make_version(page));
+            return Ok(());
+        };
+        if !self.is_imaged {
+            return Err(corrupt(lsn, format!("it changes {number} of which it has no image")));
+        }
+        // It could not be read, and that was told.
+        let Some(version) = &mut self.version else { return Ok(()) };
+        if version.lsn != base {
+            let found = version.lsn;
+            return Err(corrupt(
+                lsn,
+                format!("it changes {number} as of {base}, and that page is as of {found}"),
+            ));
+        }
+        let version = Arc::get_mut(version).expect("nobody else looks at pages yet");
+        redo(&mut version.page)?;
+        version.lsn = lsn;
+        *version.in_file.get_mut() = false;
         Ok(())
+    }
+}
+
+/// The place of a record that is known by page and place.
+fn place(record: u64) -> usize {
+    record as u32 as usize
+}
+
+/// Runs tasks on as many threads as there are processors, or as the system gives.
+fn run_all(tasks: &mut [Task<'_>], inner: &Inner, waiting: &[Waiting], bytes: &[u8]) {
+    let threads = if tasks.len() < TASKS_ALONE_MAX { 1 } else { threads() };
+    if threads == 1 {
+        return tasks.iter_mut().for_each(|task| task.run(inner, waiting, bytes));
+    }
+    let queue = Mutex::new(tasks.iter_mut());
+    let work = || {
+        loop {
+            let Some(task) = queue.lock().next() else { break };
+            task.run(inner, waiting, bytes);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // One that cannot be had leaves its work to the others.
+            let _helper = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
+
+/// How many threads replay. Under the model checker there is one, for it knows no others.
+fn threads() -> usize {
+    if cfg!(shuttle) {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
     }
 }
 

@@ -46,6 +46,20 @@ impl Programs {
         beside("graphite-top")
     }
 
+    /// Checks a database that no daemon serves, which must be sound; returns how long that took.
+    pub(crate) fn check(&self, db: &Path) -> Result<Duration> {
+        let mut command = Command::new(&self.graphite);
+        command.arg("--db").arg(db).arg("check").stdin(Stdio::null()).stdout(Stdio::null());
+        let began = Instant::now();
+        let mut process = Running::start(&mut command)?;
+        let ended = process.wait_until(began + Duration::from_secs(IMPORT_SECONDS_MAX))?;
+        let took = began.elapsed();
+        match ended {
+            Some(status) if status.success() => Ok(took),
+            ended => Err(format!("graphite check of {} ended with {ended:?}", db.display()).into()),
+        }
+    }
+
     /// Imports a graph by the command that users have for it; returns how long that took.
     pub(crate) fn import(&self, daemon: &Daemon, graph: &Graph) -> Result<Duration> {
         let said_path = daemon.db.with_extension("import");

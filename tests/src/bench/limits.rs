@@ -108,6 +108,22 @@ pub(crate) fn write_file(dir: &Path, bytes: u64) -> Result<Duration> {
     Ok(took)
 }
 
+/// How long it takes to read a file and to sum up its bytes by the checksum of pages.
+pub(crate) fn read_file(path: &Path) -> Result<Duration> {
+    let (mut piece, mut sum) = (vec![0; 1 << 20], crc32fast::Hasher::new());
+    let began = Instant::now();
+    let mut file = File::open(path).map_err(at(path))?;
+    loop {
+        let count = file.read(&mut piece).map_err(at(path))?;
+        if count == 0 {
+            break;
+        }
+        sum.update(&piece[..count]);
+    }
+    std::hint::black_box(sum.finalize());
+    Ok(began.elapsed())
+}
+
 fn fill(file: &File, bytes: usize) -> std::io::Result<()> {
     let piece = vec![7; 1 << 20];
     let mut offset = 0;

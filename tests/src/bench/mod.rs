@@ -17,6 +17,7 @@ mod point;
 mod proc_files;
 mod processes;
 mod random;
+mod recovery;
 mod report;
 mod screen;
 mod sessions;
@@ -64,6 +65,8 @@ pub(crate) enum Area {
     Memory,
     /// A daemon that has nothing to do
     Idle,
+    /// The start after a crash with a full log, and a check
+    Recovery,
     /// What a monitor costs the daemon: pictures, and commits beside it
     Monitor,
 }
@@ -161,6 +164,9 @@ fn measure(bench: &Bench, report: &mut Report, wanted: impl Fn(Area) -> bool) {
             Ok(loaded) => measure_loaded(bench, report, loaded, &wanted),
             Err(error) => report.fail("hops, point, commits and sessions", error),
         }
+    }
+    if wanted(Area::Recovery) {
+        recovery::measure(bench, report).unwrap_or_else(|error| report.fail("recovery", error));
     }
     if wanted(Area::Memory) {
         memory::measure(bench, report).unwrap_or_else(|error| report.fail("memory", error));

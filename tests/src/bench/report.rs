@@ -15,6 +15,7 @@ const QUIET_FACTOR_MAX: f64 = 1.5;
 pub(crate) enum Unit {
     Seconds,
     PerSecond,
+    BytesPerSecond,
     Bytes,
     Number,
 }
@@ -27,6 +28,7 @@ impl Unit {
             Unit::Seconds => (value, " s"),
             Unit::PerSecond if value >= 1e5 => (value / 1e3, " k/s"),
             Unit::PerSecond => (value, "/s"),
+            Unit::BytesPerSecond => (value / 1e6, " MB/s"),
             Unit::Bytes if value < 1e4 => (value, " B"),
             Unit::Bytes => (value / 1e6, " MB"),
             Unit::Number => (value, ""),
@@ -86,6 +88,8 @@ pub(crate) enum Gate {
     None,
     /// This value or less.
     AtMost(f64),
+    /// This value or more.
+    AtLeast(f64),
     /// A ratio to the limit of so much or less.
     RatioAtMost(f64),
     /// A ratio to the limit of so much or more.
@@ -134,6 +138,7 @@ impl Line {
         match self.gate {
             Gate::None | Gate::Waived(_) => None,
             Gate::AtMost(most) => Some(self.series.median() <= most),
+            Gate::AtLeast(least) => Some(self.series.median() >= least),
             Gate::RatioAtMost(most) => Some(ratio <= most),
             Gate::RatioAtLeast(least) => Some(ratio >= least),
         }
@@ -146,6 +151,7 @@ impl Line {
         let gate = match &self.gate {
             Gate::None => String::new(),
             Gate::AtMost(most) => format!("at most {}", unit.show(*most)),
+            Gate::AtLeast(least) => format!("at least {}", unit.show(*least)),
             Gate::RatioAtMost(most) => format!("ratio at most {most}"),
             Gate::RatioAtLeast(least) => format!("ratio at least {least}"),
             Gate::Waived(why) => format!("none: {why}"),
@@ -315,6 +321,8 @@ mod tests {
         assert_eq!(line(Gate::RatioAtLeast(3.1)), Some(false));
         assert_eq!(line(Gate::AtMost(6.0)), Some(true));
         assert_eq!(line(Gate::AtMost(5.9)), Some(false));
+        assert_eq!(line(Gate::AtLeast(6.0)), Some(true));
+        assert_eq!(line(Gate::AtLeast(6.1)), Some(false));
         let beyond = Line::new(series("x", &[9.0])).limit_and_round_trip(&limit, &series("trip", &[1.0]));
         assert_eq!(beyond.ratio, Some(4.0));
     }
@@ -322,7 +330,7 @@ mod tests {
     /// Without a measurement nothing passes.
     #[test]
     fn nothing_measured_is_not_passed() {
-        for gate in [Gate::AtMost(1.0), Gate::RatioAtMost(1.0), Gate::RatioAtLeast(1.0)] {
+        for gate in [Gate::AtMost(1.0), Gate::AtLeast(1.0), Gate::RatioAtMost(1.0), Gate::RatioAtLeast(1.0)] {
             assert_eq!(Line::new(series("x", &[])).gate(gate).passes(), Some(false));
         }
     }

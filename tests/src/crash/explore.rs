@@ -276,8 +276,7 @@ impl<'a> Explorer<'a> {
         });
         let begins = &run.pictures[0];
         let found = self.run.pictures.iter().rposition(|one| one == begins);
-        // A script that had made no database yet left none to go on with.
-        if found.is_none() && acknowledged.is_some() {
+        if found.is_none() {
             panic!("{}", self.complaint(so_far, "what it goes on with did not stand after any commit"));
         }
         self.has_to_have(so_far, found, acknowledged);
