@@ -91,7 +91,7 @@ pub fn read_csv(nodes: &[u8], edges: &[u8], options: &CsvOptions) -> CsvRead {
     read
 }
 
-/// Reads records and writes them as an export does: quoted fields as text, others as they are. What breaks the rules is
+/// Reads records and writes them as an export does: no value as nothing, all others as text. What breaks the rules is
 /// left out; `None` if a record has no end.
 pub fn copy_csv(bytes: &[u8], delimiter: u8, quote: Option<u8>, read_bytes: usize) -> Option<Vec<u8>> {
     let dialect = Dialect { delimiter, quote };
@@ -106,10 +106,10 @@ pub fn copy_csv(bytes: &[u8], delimiter: u8, quote: Option<u8>, read_bytes: usiz
         }
         for index in 0..record.len() {
             let field = String::from_utf8_lossy(record.field(index));
-            if record.is_quoted(index) {
-                write_field(&mut out, dialect, index, &field);
+            if field.is_empty() && !record.is_quoted(index) {
+                write_bare(&mut out, dialect, index, "");
             } else {
-                write_bare(&mut out, dialect, index, &field);
+                write_field(&mut out, dialect, index, &field);
             }
         }
         write_end(&mut out);
