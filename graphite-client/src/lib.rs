@@ -64,6 +64,14 @@
 //! 3. No file descriptor that this crate opens is inherited by processes that the program starts.
 #![warn(missing_docs)]
 
+// The command's files name this library as every other program does.
+#[cfg(feature = "cli")]
+extern crate self as graphite_client;
+
+/// The command `graphite`: in the library so that its readers of files can be fuzzed.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod client;
 mod connection;
 mod error;

@@ -19,8 +19,9 @@ pub mod once;
 pub mod player;
 pub mod question;
 pub mod record;
-#[cfg(test)]
-mod samples;
+/// Public for fuzz targets, which look at views of something.
+#[doc(hidden)]
+pub mod samples;
 pub mod sanitise;
 pub mod scene;
 pub mod screen;

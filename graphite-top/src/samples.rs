@@ -50,13 +50,7 @@ fn status() -> graphite_client::StatusReply {
 }
 
 /// A session.
-pub(crate) fn session(
-    session: u64,
-    user: &str,
-    client: &str,
-    state: SessionState,
-    blocked_by: &[u64],
-) -> Session {
+pub fn session(session: u64, user: &str, client: &str, state: SessionState, blocked_by: &[u64]) -> Session {
     let waits = !blocked_by.is_empty();
     Session {
         session,
@@ -126,12 +120,12 @@ fn picture(sessions: Vec<Session>, locks: Vec<Lock>) -> Picture {
 }
 
 /// A daemon with nobody there.
-pub(crate) fn quiet() -> Scene {
+pub fn quiet() -> Scene {
     Scene::new(picture(Vec::new(), Vec::new()), None)
 }
 
 /// One session in the way of three, one of them of another; a deadlock and a slow statement.
-pub(crate) fn chain() -> Scene {
+pub fn chain() -> Scene {
     let mut sessions = vec![
         session(17, "alice", "etl", SessionState::IdleInTransaction, &[]),
         session(31, "bob", "api", SessionState::Waiting, &[17]),
@@ -182,7 +176,7 @@ pub(crate) fn chain() -> Scene {
 }
 
 /// So many sessions and locks; a hundred chains of ten.
-pub(crate) fn large(sessions: u64, locks: u64) -> Scene {
+pub fn large(sessions: u64, locks: u64) -> Scene {
     let row = |number: u64| {
         let waits = number < 1000 && !number.is_multiple_of(10);
         let blockers = if waits { vec![number - 1] } else { Vec::new() };

@@ -21,6 +21,8 @@ mod encode;
 mod errors;
 mod events;
 pub mod exit;
+#[doc(hidden)]
+pub mod fuzzed;
 mod import;
 mod interrupt;
 mod job;

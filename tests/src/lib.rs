@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod crash;
+pub mod fuzz;
 pub mod history;
 pub mod ldbc;
 pub mod proc_files;

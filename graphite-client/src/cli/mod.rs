@@ -21,6 +21,8 @@ use clap::{Args, Parser, Subcommand};
 use graphite_client::{Client, Error, OpenOptions};
 
 use failure::{Failure, Outcome};
+#[doc(hidden)]
+pub use import::{CsvOptions, CsvRead, copy_csv, read_csv};
 
 /// The database when neither flag nor environment names one.
 const DEFAULT_DB: &str = "graph.graphite";
@@ -128,7 +130,7 @@ enum Command {
 }
 
 /// Runs the command line.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     // Flags that make no sense end the program here, with exit code 2.
     let cli = Cli::parse();
     let mut out = BufWriter::new(std::io::stdout().lock());

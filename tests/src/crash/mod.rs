@@ -31,6 +31,7 @@ pub use faults::{Failures, fail_everywhere};
 pub use picture::Picture;
 pub use recorder::{Recorder, Run, record};
 pub use trail::Trail;
+pub(crate) use workloads::SOME_OF_ALL;
 
 /// Where the database is on its disk.
 pub(crate) const PATH: &str = "/graph";

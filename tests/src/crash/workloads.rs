@@ -17,7 +17,7 @@ const ROOMY: Workload = Workload { name: "", cache_bytes: 8 << 20, wal_bytes: 1 
 const NARROW: Workload = Workload { cache_bytes: 512 << 10, wal_bytes: 256 << 10, ..ROOMY };
 
 /// A small graph with a page of each kind, each commit of which is acknowledged before the next.
-pub(super) const SOME_OF_ALL: Workload = Workload { name: "some of all", script: some_of_all, ..ROOMY };
+pub(crate) const SOME_OF_ALL: Workload = Workload { name: "some of all", script: some_of_all, ..ROOMY };
 
 /// All workloads.
 pub fn all() -> Vec<Workload> {

@@ -134,7 +134,7 @@ impl Job {
         Ok(PreparedFile { input: input.clone(), columns, has_header: given.is_none() })
     }
 
-    fn parse_options(&self, known: Vec<u64>) -> ParseOptions {
+    pub(super) fn parse_options(&self, known: Vec<u64>) -> ParseOptions {
         ParseOptions {
             dialect: self.dialect,
             array_delimiter: self.array_delimiter,

@@ -6,6 +6,7 @@
 
 mod args;
 mod batch;
+mod fuzzed;
 pub(crate) mod header;
 mod ids;
 mod infer;
@@ -19,6 +20,7 @@ pub(crate) mod source;
 use std::io::Write;
 
 pub(crate) use args::ImportArgs;
+pub use fuzzed::{CsvOptions, CsvRead, copy_csv, read_csv};
 pub(crate) use job::{Job, Loaded};
 
 use super::Target;

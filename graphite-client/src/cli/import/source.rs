@@ -1,8 +1,9 @@
 //! The files of an import.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::header::FileKind;
 
@@ -16,6 +17,8 @@ pub(crate) enum Content {
     Path(PathBuf),
     /// In this program.
     Built(&'static [u8]),
+    /// In memory, read so many bytes at a time.
+    Memory(Arc<[u8]>, usize),
 }
 
 /// A file of an import.
@@ -72,6 +75,9 @@ impl InputFile {
         Ok(match &self.content {
             Content::Path(path) => Box::new(BufReader::with_capacity(READ_BYTES, File::open(path)?)),
             Content::Built(bytes) => Box::new(*bytes),
+            Content::Memory(bytes, read_bytes) => {
+                Box::new(BufReader::with_capacity(*read_bytes, Cursor::new(bytes.clone())))
+            }
         })
     }
 }
