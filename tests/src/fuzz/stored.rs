@@ -89,7 +89,7 @@ pub fn pages(bytes: &[u8]) {
 pub fn wal(bytes: &[u8]) {
     let disk = disk(State::Killed);
     let mut input = Input::new(bytes);
-    let reseals = input.byte() % 4 > 0;
+    let reseals = !input.byte().is_multiple_of(4);
     let segment = first_segment(&disk);
     change(&disk, &segment, |file| {
         let log = &mut file[LOG..];
