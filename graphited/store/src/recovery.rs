@@ -111,3 +111,60 @@ impl Inner {
 fn corrupt(lsn: Lsn, why: impl Into<String>) -> Error {
     Error::CorruptLog { lsn, why: why.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::clock::SimClock;
+    use crate::disk::SimDisk;
+    use crate::page::PageKind;
+    use crate::sync::Arc;
+    use crate::{Store, StoreOptions};
+
+    const PAGE: PageNo = PageNo(7);
+    /// No range of a page.
+    const NOTHING: &[u8] = &[0, 0];
+
+    fn record(base: Option<Lsn>, ranges: &[u8]) -> Record<'_> {
+        Record { page: PAGE, kind: PageKind::Record, base, ranges }
+    }
+
+    fn store() -> Store {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let disk = Arc::new(SimDisk::new());
+        Store::open(disk, Arc::new(SimClock::default()), Path::new("/db"), options).unwrap()
+    }
+
+    fn why(result: Result<()>) -> String {
+        match result {
+            Err(Error::CorruptLog { why, .. }) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The page in the file may be torn, so nothing is built on it.
+    #[test]
+    fn a_delta_to_a_page_without_an_image_is_damage() {
+        let store = store();
+        let mut imaged = FxHashSet::default();
+        store.inner.redo_record(&record(None, NOTHING), Lsn(800), &mut imaged).unwrap();
+        let delta = record(Some(Lsn(800)), NOTHING);
+        store.inner.redo_record(&delta, Lsn(808), &mut imaged).unwrap();
+        imaged.clear();
+        let delta = record(Some(Lsn(808)), NOTHING);
+        assert!(why(store.inner.redo_record(&delta, Lsn(816), &mut imaged)).contains("no image"));
+    }
+
+    #[test]
+    fn a_delta_to_another_version_than_is_there_is_damage() {
+        let store = store();
+        let mut imaged = FxHashSet::default();
+        store.inner.redo_record(&record(None, NOTHING), Lsn(800), &mut imaged).unwrap();
+        for other in [Lsn(792), Lsn(808)] {
+            let delta = record(Some(other), NOTHING);
+            assert!(why(store.inner.redo_record(&delta, Lsn(816), &mut imaged)).contains("as of"));
+        }
+    }
+}

@@ -266,6 +266,16 @@ mod tests {
         assert_eq!(Superblock::decode(&raw, 1), Some(sample()));
     }
 
+    /// A later program wrote it, and all else is as it should be.
+    #[test]
+    fn another_version_is_none_of_ours_whatever_its_checksum() {
+        let mut raw = sample().encode();
+        raw[VERSION..VERSION + 4].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+        let sum = crc32fast::hash(&raw[..CHECKSUM]);
+        raw[CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(Superblock::decode(&raw, 0), None);
+    }
+
     #[test]
     fn every_single_byte_change_is_found() {
         let raw = sample().encode();
