@@ -69,6 +69,7 @@ class Net:
     def __init__(self, tree, target, jobs):
         self.tree = tree
         self.env = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_PROFILE_DEV_DEBUG": "0"}
+        self.env |= {"RUST_BACKTRACE": "0"}
         self.jobs = jobs
 
     def test(self, entry):
@@ -85,9 +86,10 @@ class Net:
         if code == 0:
             return "", output
         failed = re.findall(r"^test (.+?)(?: - should panic)? \.\.\. FAILED$", output, re.MULTILINE)
+        # A test that takes the others with it, or hangs, may have said something before.
+        failed += re.findall(r"^thread '([a-z]\S+)'(?: \(\d+\))? panicked", output, re.MULTILINE)
         if failed:
             return f"`{failed[0]}`", output
-        # Neither says which test it was, but for a run of one.
         return ("timed out" if code is None else "the tests died"), output
 
 
@@ -115,7 +117,7 @@ def passes_as_it_is(net, entries):
 def try_all(net, entries, logs):
     """Tries one entry after the other; whether the net held."""
     caught = survived = 0
-    print("| taken out | caught by | s |\n|---|---|---|", flush=True)
+    print("| name | taken out | noticed by | s |\n|---|---|---|---|", flush=True)
     for entry in entries:
         path = net.tree / entry["file"]
         original = path.read_text()
@@ -136,7 +138,7 @@ def try_all(net, entries, logs):
             verdict = f"**{verdict or 'nobody'}**" if expected else f"nobody: {entry['survives']}"
         elif not expected:
             verdict += " **though it was said to survive**"
-        print(f"| {entry['name']}: {entry['what']} | {verdict} | {seconds} |", flush=True)
+        print(f"| {entry['name']} | {entry['what']} | {verdict} | {seconds} |", flush=True)
         if verdict.startswith("**does not"):
             say(output[-4000:])
     say(f"{len(entries)} tried, {caught} caught, {survived} not as expected")

@@ -172,6 +172,29 @@ fn a_segment_left_unfinished_at_the_logs_end_is_made_anew() {
     }
 }
 
+/// Also after a life that ended in order, and so left its segments to the next one: a crash between the new name of a
+/// recycled file and its new header leaves such a file.
+#[test]
+fn a_segment_with_anothers_number_is_not_taken_for_ready() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    (1..=12).for_each(|k| commit_big(&store, k));
+    store.close().unwrap();
+    drop(store);
+    let number = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let last = segments(&disk).pop().unwrap();
+    let recycled = disk.read_file(&last).unwrap();
+    disk.write_file(segment(number(&last) + 1), &recycled).unwrap();
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    (13..=20).for_each(|k| commit_big(&store, k));
+    drop(store);
+    for path in segments(&disk) {
+        let header = disk.read_file(&path).unwrap();
+        assert_eq!(header[24..32], number(&path).to_le_bytes(), "{}", path.display());
+    }
+}
+
 /// Whoever removes a database may well forget its log.
 #[test]
 fn a_new_database_has_nothing_of_an_older_one_whose_log_was_left_behind() {

@@ -87,6 +87,36 @@ fn a_chain_stays_as_it_is_while_somebody_looks_for_what_is_visible() {
     assert_waits_for(inner.cache.pruning(page), || inner.prune(vec![page]));
 }
 
+/// The failure of a write behind everybody's back is told to one sync only; the other must not go on before that one has
+/// poisoned the database.
+#[test]
+fn one_at_a_time_syncs_the_file_and_none_after_a_failure() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let inner = &store.inner;
+    assert_waits_for(inner.syncing.lock(), || inner.sync_file().unwrap());
+    let mut superblock = inner.checkpointing.lock();
+    let copies = &mut *superblock;
+    assert_waits_for(inner.syncing.lock(), move || inner.write_copies(copies).unwrap());
+    inner.set_poison(&Error::Closed);
+    let ops = disk.ops();
+    assert!(matches!(inner.sync_file(), Err(Error::Poisoned { .. })));
+    assert!(matches!(inner.write_copies(&mut superblock), Err(Error::Poisoned { .. })));
+    assert_eq!(disk.ops(), ops);
+}
+
+#[test]
+fn a_failed_write_of_pages_poisons() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    turn.allocate(PageKind::Record).unwrap();
+    turn.commit().unwrap();
+    disk.inject(Fault::on(OpKind::Write).at_path("/db"));
+    assert!(matches!(store.checkpoint(), Err(Error::Poisoned { .. })));
+    assert!(matches!(store.checkpoint(), Err(Error::Poisoned { .. })), "though the fault is over");
+}
+
 /// Of two that write the same page, the one with the older version could come last.
 #[test]
 fn whoever_makes_room_waits_for_a_checkpoint_that_writes() {
