@@ -83,6 +83,27 @@ fn segments_that_a_killed_life_left_unused_go_without_a_gap() {
     }
 }
 
+/// A checkpoint lets more segments go than are kept for reuse, so some are removed; in the midst of it the power is cut.
+#[test]
+fn no_segment_goes_while_the_superblock_needs_it() {
+    let disk = SimDisk::new();
+    disk.keep_history();
+    let store = open(&disk).unwrap();
+    (1..=14).for_each(|k| commit_big(&store, k));
+    let before = disk.ops();
+    store.checkpoint().unwrap();
+    drop(store);
+    let removed = disk.trace().iter().filter(|op| op.index >= before && op.kind == OpKind::Remove).count();
+    assert!(removed > 0);
+    for op in before..disk.ops() {
+        for outcome in [Outcome::LoseAll, Outcome::KeepAll, Outcome::Random(op)] {
+            let left = disk.after_op(op).unwrap().power_cut(outcome);
+            let store = open(&left).unwrap_or_else(|e| panic!("after operation {op}, {outcome:?}: {e}"));
+            assert_eq!(value(&store), 14);
+        }
+    }
+}
+
 fn segment(number: u64) -> PathBuf {
     PathBuf::from(format!("{PATH}.wal/{number:010}.wal"))
 }
