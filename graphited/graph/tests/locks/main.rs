@@ -393,8 +393,28 @@ fn who_waits_for_a_whole_table_sets_no_slot_aside() {
     assert_waits(begin(&db).create_edge(a, KNOWS, b, &[]));
     drop(first);
     let mut second = begin(&db);
-    assert_eq!(second.create_node(&[], &[]).unwrap().slot().0, b.slot().0 + 1);
-    assert_eq!(second.create_edge(a, KNOWS, b, &[]).unwrap().slot().0, last.slot().0 + 1);
+    let (node, edge) = (second.create_node(&[], &[]).unwrap(), second.create_edge(a, KNOWS, b, &[]).unwrap());
+    assert_eq!(node_lock(node.slot()).parent(), node_lock(b.slot()).parent(), "not on the same page");
+    assert_eq!(edge_lock(edge.slot()).parent(), edge_lock(last.slot()).parent(), "not on the same page");
+}
+
+/// Somebody has seen that there is nothing in the slots that would be used next.
+#[test]
+fn nothing_new_goes_where_somebody_has_seen_that_nothing_is() {
+    let (db, [a, b]) = nodes();
+    let last = edge(&db, a, b);
+    let first = begin(&db);
+    let empty = 1..20;
+    for step in empty.clone() {
+        let node = graphite_graph::NodeSlot(b.slot().0 + step);
+        assert_eq!(first.node_head(NodeId::new(node, 0)).unwrap(), None);
+        let edge = graphite_graph::EdgeSlot(last.slot().0 + step);
+        assert_eq!(first.edge_head(EdgeId::new(edge, 0)).unwrap(), None);
+    }
+    let mut second = begin(&db);
+    let (node, edge) = (second.create_node(&[], &[]).unwrap(), second.create_edge(a, KNOWS, b, &[]).unwrap());
+    assert!(!empty.contains(&(node.slot().0 - b.slot().0)), "{node}");
+    assert!(!empty.contains(&(edge.slot().0 - last.slot().0)), "{edge}");
 }
 
 /// Several threads make names at once, each some of its own and some that the others make too.
