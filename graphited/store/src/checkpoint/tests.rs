@@ -108,6 +108,8 @@ fn one_at_a_time_syncs_the_file_and_none_after_a_failure() {
 #[test]
 fn a_failed_write_of_pages_poisons() {
     let disk = SimDisk::new();
+    // Made before, so that it is opened by its name.
+    drop(open(&disk).unwrap());
     let store = open(&disk).unwrap();
     let mut turn = store.turn().unwrap();
     turn.allocate(PageKind::Record).unwrap();
