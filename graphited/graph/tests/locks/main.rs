@@ -388,8 +388,11 @@ fn who_waits_for_a_whole_table_sets_no_slot_aside() {
     let (db, [a, b]) = nodes();
     let last = edge(&db, a, b);
     let first = begin(&db);
-    assert_eq!((first.node_count().unwrap(), first.edge_count().unwrap()), (2, 1));
+    assert_eq!(first.node_count().unwrap(), 2);
     assert_waits(begin(&db).create_node(&[], &[]));
+    drop(first);
+    let first = begin(&db);
+    assert_eq!(first.edge_count().unwrap(), 1);
     assert_waits(begin(&db).create_edge(a, KNOWS, b, &[]));
     drop(first);
     let mut second = begin(&db);
