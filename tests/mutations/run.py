@@ -17,7 +17,7 @@ each entry goes to standard output, as a table for docs/testing.md. Exit code 1:
   tests/mutations/run.py                   all (about an hour on two processors)
   tests/mutations/run.py NAME...           some; a name may be a part of one
   tests/mutations/run.py --shard 1/2       every second one, for two that run side by side
-  tests/mutations/run.py --target DIR      where cargo builds, to be kept for the next time
+  tests/mutations/run.py --target DIR      where cargo builds, to be kept for the next time and used for nothing else
 """
 
 import argparse
