@@ -128,7 +128,9 @@ fn whoever_makes_room_waits_for_a_checkpoint_that_writes() {
     let inner = &store.inner;
     while inner.cache.resident_bytes() <= inner.cache.bytes_max() {
         let mut turn = store.turn().unwrap();
-        (0..3).for_each(|_| drop(turn.allocate(PageKind::Record).unwrap()));
+        for _ in 0..3 {
+            turn.allocate(PageKind::Record).unwrap();
+        }
         turn.commit().unwrap();
         store.flush().unwrap();
         inner.cache.evict();
