@@ -231,3 +231,45 @@ fn apply_properties<W: PageWriter>(
     let values = values.iter().map(|(key, value)| (*key, &**value));
     change_properties(w, &mut spaces.records, owner, before, others, values)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use graphite_store::StoreOptions;
+    use graphite_store::clock::SimClock;
+    use graphite_store::disk::SimDisk;
+
+    use super::*;
+    use crate::{EdgeId, GraphDb, KeyId, NodeId, TypeId};
+
+    /// The locks see to it that it never comes to that; if they do not, another node or edge is not changed in its place.
+    #[test]
+    fn what_is_not_of_the_same_generation_is_not_changed() {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(SimClock::default()));
+        let db = GraphDb::open(disk, clock, Path::new("/graph"), options).unwrap();
+        assert_eq!(
+            (db.key_id_or_create("key").unwrap(), db.type_id_or_create("T").unwrap()),
+            (KeyId(0), TypeId(0))
+        );
+        let mut tx = db.begin().unwrap();
+        let node = tx.create_node(&[], &[]).unwrap();
+        let edge = tx.create_edge(node, TypeId(0), node, &[]).unwrap();
+        tx.commit().unwrap();
+        for off in [0, 1] {
+            let mut set = WriteSet::default();
+            let id = NodeId::new(node.slot(), node.generation() + off);
+            set.set_node_property(id, KeyId(0), Value::Int(1)).unwrap();
+            let applied = apply(&mut db.store().turn().unwrap(), &mut Spaces::default(), &set);
+            assert_eq!(applied.is_ok(), off == 0, "{applied:?}");
+            let mut set = WriteSet::default();
+            let id = EdgeId::new(edge.slot(), edge.generation() + off);
+            let ends = crate::write_set::EdgeEnds { id, type_: TypeId(0), start: node, end: node };
+            set.set_edge_property(ends, KeyId(0), Value::Int(1)).unwrap();
+            let applied = apply(&mut db.store().turn().unwrap(), &mut Spaces::default(), &set);
+            assert_eq!(applied.is_ok(), off == 0, "{applied:?}");
+        }
+    }
+}

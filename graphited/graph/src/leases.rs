@@ -186,3 +186,42 @@ impl Pools {
         hold(&self.edges).end_fresh_range(first);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use graphite_store::StoreOptions;
+    use graphite_store::clock::SimClock;
+    use graphite_store::disk::SimDisk;
+
+    use super::hold;
+    use crate::GraphDb;
+
+    /// Else somebody could free a slot again, and it be leased again, before it is known that it is used.
+    #[test]
+    fn locks_are_held_until_the_leases_are_settled() {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(SimClock::default()));
+        let db = GraphDb::open(disk, clock, Path::new("/graph"), options).unwrap();
+        let mut tx = db.begin().unwrap();
+        tx.create_node(&[], &[]).unwrap();
+        let before = db.store().applied_lsn();
+        std::thread::scope(|scope| {
+            let pool = hold(&db.pools().nodes);
+            let commit = scope.spawn(|| tx.commit().map(drop));
+            while db.store().applied_lsn() == before {
+                std::thread::yield_now();
+            }
+            // Time to let go of them too early. Too short, and the test sees less; never more.
+            std::thread::sleep(Duration::from_millis(50));
+            let held = db.locks().picture().locks.len();
+            drop(pool);
+            commit.join().unwrap().unwrap();
+            assert!(held > 0, "it is applied, and nobody knows yet that its slot is used");
+        });
+        assert_eq!(db.locks().picture().locks.len(), 0);
+    }
+}

@@ -299,3 +299,90 @@ fn threads() -> usize {
 fn corrupt(lsn: Lsn, why: impl Into<String>) -> Error {
     Error::CorruptLog { lsn, why: why.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::clock::SimClock;
+    use crate::disk::SimDisk;
+    use crate::page::PageKind;
+    use crate::sync::Arc;
+    use crate::{Store, StoreOptions};
+
+    const PAGE: PageNo = PageNo(7);
+    /// No range of a page.
+    const NOTHING: &[u8] = &[0, 0];
+
+    fn store() -> Store {
+        let options = StoreOptions { create: true, ..StoreOptions::default() };
+        let disk = Arc::new(SimDisk::new());
+        Store::open(disk, Arc::new(SimClock::default()), Path::new("/db"), options).unwrap()
+    }
+
+    /// Runs one record that changes nothing; returns why it does not fit.
+    fn redone(redo: &mut Redo<'_>, base: Option<Lsn>, lsn: Lsn) -> Option<String> {
+        redo.bytes.extend_from_slice(NOTHING);
+        redo.waiting.push(Waiting {
+            page: PAGE,
+            kind: PageKind::Record,
+            base,
+            lsn,
+            ranges: 0..NOTHING.len(),
+        });
+        let why = |failures: Vec<(PageNo, Error)>| match failures.into_iter().next() {
+            Some((PAGE, Error::CorruptLog { why, .. })) => Some(why),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        why(redo.run().unwrap())
+    }
+
+    /// The page in the file may be torn, so nothing is built on it.
+    #[test]
+    fn a_delta_to_a_page_without_an_image_is_damage() {
+        let store = store();
+        let mut redo = Redo::new(&store.inner);
+        assert_eq!(redone(&mut redo, None, Lsn(800)), None);
+        assert_eq!(redone(&mut redo, Some(Lsn(800)), Lsn(808)), None);
+        redo.imaged.clear();
+        let why = redone(&mut redo, Some(Lsn(808)), Lsn(816));
+        assert!(why.is_some_and(|why| why.contains("no image")));
+    }
+
+    #[test]
+    fn a_delta_to_another_version_than_is_there_is_damage() {
+        let store = store();
+        let mut redo = Redo::new(&store.inner);
+        assert_eq!(redone(&mut redo, None, Lsn(800)), None);
+        for other in [Lsn(792), Lsn(808)] {
+            let why = redone(&mut redo, Some(other), Lsn(816));
+            assert!(why.is_some_and(|why| why.contains("as of")));
+        }
+    }
+
+    /// Else the batch of a log of a few large pages would take as many gigabytes as it has pages.
+    #[test]
+    fn a_batch_of_more_pages_than_the_cache_has_room_for_is_run_in_portions() {
+        let options = StoreOptions { create: true, cache_bytes: 1 << 20, ..StoreOptions::default() };
+        let disk = Arc::new(SimDisk::new());
+        let store = Store::open(disk, Arc::new(SimClock::default()), Path::new("/db"), options).unwrap();
+        let mut redo = Redo::new(&store.inner);
+        redo.bytes.extend_from_slice(NOTHING);
+        let image = |page| Waiting {
+            page: PageNo(page),
+            kind: PageKind::Record,
+            base: None,
+            // Nothing above what is visible is written back.
+            lsn: store.inner.readers.visible(),
+            ranges: 0..NOTHING.len(),
+        };
+        redo.waiting.extend((100..2100).map(image));
+        assert!(redo.run().unwrap().is_empty());
+        let written = store.status().page_writes;
+        assert!(written > 1000, "{written} of 2000 pages were written back on the way");
+        assert!(store.status().cache_bytes <= 1 << 20);
+        redo.end();
+    }
+}

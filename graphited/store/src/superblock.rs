@@ -237,6 +237,7 @@ fn show(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, OpenMode, SimDisk};
 
     fn sample() -> Superblock {
         let mut state = Page::new(STATE_PAGE, PageKind::State, DatabaseId(5));
@@ -264,6 +265,29 @@ mod tests {
         assert_eq!(raw[64..72], [1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(raw[88], 7);
         assert_eq!(Superblock::decode(&raw, 1), Some(sample()));
+    }
+
+    #[test]
+    fn of_two_whole_copies_the_newer_one_counts() {
+        let raw = |generation| Superblock { generation, ..sample() }.encode();
+        for newer in 0..COPIES {
+            let generations = if newer == 0 { [4, 3] } else { [3, 4] };
+            let disk = SimDisk::new();
+            disk.write_file("/db", &generations.map(|generation| *raw(generation)).concat()).unwrap();
+            let file = disk.open(Path::new("/db"), OpenMode::ReadOnly).unwrap();
+            let read = Superblock::read(&*file, Path::new("/db")).unwrap();
+            assert_eq!((read.generation, read.copy), (4, newer));
+        }
+    }
+
+    /// A later program wrote it, and all else is as it should be.
+    #[test]
+    fn another_version_is_none_of_ours_whatever_its_checksum() {
+        let mut raw = sample().encode();
+        raw[VERSION..VERSION + 4].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+        let sum = crc32fast::hash(&raw[..CHECKSUM]);
+        raw[CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(Superblock::decode(&raw, 0), None);
     }
 
     #[test]

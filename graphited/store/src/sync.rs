@@ -163,3 +163,17 @@ fn let_others_in() {
     #[cfg(all(shuttle, not(test)))]
     thread::yield_now();
 }
+
+/// That `work` is not done while `guard` is held, and is then. Whoever takes no lock is done long before.
+#[cfg(test)]
+pub(crate) fn assert_waits_for<G>(guard: G, work: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let work = scope.spawn(work);
+        // Time for it to get done without the lock. Too short, and the test sees less; never more.
+        thread::sleep(std::time::Duration::from_millis(100));
+        let waits = !work.is_finished();
+        drop(guard);
+        work.join().expect("it comes through");
+        assert!(waits, "it did not wait for the lock");
+    });
+}

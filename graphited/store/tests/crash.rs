@@ -121,9 +121,13 @@ fn crashes_while_turns_go_on_inside_a_checkpoint() {
         move |k: u64| {
             let mut run = run.lock().unwrap();
             let (lsn, model) = commit(&store, run.models.last().unwrap(), k).unwrap();
-            store.wait_visible(lsn).unwrap();
+            // Not each is waited for: what a checkpoint writes then is older than what was committed.
+            let is_acknowledged = !k.is_multiple_of(3);
+            if is_acknowledged {
+                store.wait_visible(lsn).unwrap();
+            }
             run.models.push(model);
-            let at = run.disk.ops();
+            let at = if is_acknowledged { run.disk.ops() } else { u64::MAX };
             run.acknowledged_at.push(at);
         }
     };

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use graphite_store::clock::{Clock, SimClock};
 use graphite_store::disk::{Disk, Fault, OpKind, Outcome, SimDisk};
 use graphite_store::{Error, Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
+use support::hooked::{Doing, HookedDisk, is_log};
 use support::{COUNTER, PATH, open, options};
 
 const WAL_SEGMENT: &str = "/db.wal/0000000000.wal";
@@ -126,6 +127,33 @@ fn a_failed_sync_poisons_and_acknowledges_nothing() {
     assert!(store.status().poisoned.unwrap().contains("sync"));
     drop((store, reader));
     assert!(value(&open(&disk.power_cut(Outcome::LoseAll)).unwrap()) >= 1);
+}
+
+/// A commit that comes while another's is synced is not in that sync.
+#[test]
+fn a_sync_answers_only_those_whose_commits_it_wrote() {
+    let disk = HookedDisk::new(SimDisk::new());
+    let clock = Arc::new(SimClock::default());
+    let store = Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options()).unwrap();
+    let told = Arc::new(AtomicU32::new(0));
+    let (heard, syncs, inside) = (told.clone(), AtomicU32::new(0), store.clone());
+    disk.ask(move |path, doing| {
+        if !is_log(path) || doing != Doing::Sync {
+            return Ok(());
+        }
+        if syncs.fetch_add(1, Ordering::SeqCst) == 0 {
+            let (lsn, heard) = (set(&inside, 2), heard.clone());
+            inside.when_visible(lsn, move |answer| {
+                heard.store(if answer.is_ok() { 1 } else { 2 }, Ordering::SeqCst)
+            });
+        }
+        assert_eq!(heard.load(Ordering::SeqCst), 0, "it is not synced yet");
+        Ok(())
+    });
+    set_durable(&store, 1);
+    store.flush().unwrap();
+    disk.ask_nobody();
+    assert_eq!((told.load(Ordering::SeqCst), value(&store)), (1, 2));
 }
 
 #[test]

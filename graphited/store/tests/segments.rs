@@ -11,20 +11,27 @@ use std::sync::Arc;
 
 use graphite_store::clock::SimClock;
 use graphite_store::disk::{Disk, OpKind, Outcome, SimDisk};
-use graphite_store::{Error, PageKind, PageReader, PageWriter, Store, StoreOptions};
+use graphite_store::{Error, Lsn, PageKind, PageReader, PageWriter, Store, StoreOptions};
 use support::{COUNTER, PATH, open, options};
 
 /// Makes commit `k` durable, with some 6 KB of log.
 fn commit_big(store: &Store, k: u64) {
+    let lsn = commit_pages(store, k, 1);
+    store.wait_visible(lsn).unwrap();
+}
+
+/// Commit `k`, with some 6 KB of log for each of its pages.
+fn commit_pages(store: &Store, k: u64, pages: u64) -> Lsn {
     let mut turn = store.turn().unwrap();
-    let page = turn.allocate(PageKind::Record).unwrap();
-    let body = turn.page_mut(page).unwrap().body_mut();
-    for (i, byte) in body[..6000].iter_mut().enumerate() {
-        *byte = (i as u64 * 31 + k * 7) as u8 | 1;
+    for _ in 0..pages {
+        let page = turn.allocate(PageKind::Record).unwrap();
+        let body = turn.page_mut(page).unwrap().body_mut();
+        for (i, byte) in body[..6000].iter_mut().enumerate() {
+            *byte = (i as u64 * 31 + k * 7) as u8 | 1;
+        }
     }
     turn.set_state(COUNTER, k).unwrap();
-    let lsn = turn.commit().unwrap();
-    store.wait_visible(lsn).unwrap();
+    turn.commit().unwrap()
 }
 
 fn value(store: &Store) -> u64 {
@@ -49,6 +56,52 @@ fn a_segment_left_half_made_is_not_recycled_once_it_is_live() {
     (found + 1..=found + 14).for_each(|k| commit_big(&store, k));
     drop(store);
     assert_eq!(value(&open(&disk.process_crash()).unwrap()), found + 14);
+}
+
+/// A large commit has several segments made ready, and the process dies before a byte of it is written. The next one lets
+/// them go, and in the midst of that the power may be cut.
+#[test]
+fn segments_that_a_killed_life_left_unused_go_without_a_gap() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    (1..=3).for_each(|k| commit_big(&store, k));
+    commit_pages(&store, 4, 6);
+    let prepared = segments(&disk).len();
+    drop(store);
+    let disk = disk.process_crash();
+    disk.keep_history();
+    assert_eq!(value(&open(&disk).unwrap()), 3);
+    assert!(segments(&disk).len() + 2 <= prepared, "several went");
+    let named =
+        [Outcome::LoseAll, Outcome::KeepAll, Outcome::LoseAllButLast, Outcome::KeepAllButLast].into_iter();
+    for outcome in named.chain((0..8).map(Outcome::Random)) {
+        for op in 0..disk.ops() {
+            let left = disk.after_op(op).unwrap().power_cut(outcome);
+            let store = open(&left).unwrap_or_else(|e| panic!("after operation {op}, {outcome:?}: {e}"));
+            assert_eq!(value(&store), 3);
+        }
+    }
+}
+
+/// A checkpoint lets more segments go than are kept for reuse, so some are removed; in the midst of it the power is cut.
+#[test]
+fn no_segment_goes_while_the_superblock_needs_it() {
+    let disk = SimDisk::new();
+    disk.keep_history();
+    let store = open(&disk).unwrap();
+    (1..=14).for_each(|k| commit_big(&store, k));
+    let before = disk.ops();
+    store.checkpoint().unwrap();
+    drop(store);
+    let removed = disk.trace().iter().filter(|op| op.index >= before && op.kind == OpKind::Remove).count();
+    assert!(removed > 0);
+    for op in before..disk.ops() {
+        for outcome in [Outcome::LoseAll, Outcome::KeepAll, Outcome::Random(op)] {
+            let left = disk.after_op(op).unwrap().power_cut(outcome);
+            let store = open(&left).unwrap_or_else(|e| panic!("after operation {op}, {outcome:?}: {e}"));
+            assert_eq!(value(&store), 14);
+        }
+    }
 }
 
 fn segment(number: u64) -> PathBuf {
@@ -137,6 +190,29 @@ fn a_segment_left_unfinished_at_the_logs_end_is_made_anew() {
         (13..=20).for_each(|k| commit_big(&store, k));
         drop(store);
         assert_eq!(value(&open(&disk.process_crash()).unwrap()), 20, "{what}");
+    }
+}
+
+/// Also after a life that ended in order, and so left its segments to the next one: a crash between the new name of a
+/// recycled file and its new header leaves such a file.
+#[test]
+fn a_segment_with_anothers_number_is_not_taken_for_ready() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    (1..=12).for_each(|k| commit_big(&store, k));
+    store.close().unwrap();
+    drop(store);
+    let number = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let last = segments(&disk).pop().unwrap();
+    let recycled = disk.read_file(&last).unwrap();
+    disk.write_file(segment(number(&last) + 1), &recycled).unwrap();
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    (13..=20).for_each(|k| commit_big(&store, k));
+    drop(store);
+    for path in segments(&disk) {
+        let header = disk.read_file(&path).unwrap();
+        assert_eq!(header[24..32], number(&path).to_le_bytes(), "{}", path.display());
     }
 }
 

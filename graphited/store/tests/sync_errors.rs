@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use graphite_store::clock::SimClock;
 use graphite_store::disk::{Fault, OpKind, Outcome, SimDisk};
-use graphite_store::{Error, PageKind, PageReader, PageWriter, Result, Store};
+use graphite_store::{Error, PageKind, PageReader, PageWriter, Result, Store, StoreOptions};
 use support::hooked::{Doing, HookedDisk, is_log};
 use support::{COUNTER, PATH, open, options};
 
@@ -196,6 +196,25 @@ fn the_next_life_does_not_build_on_a_segment_that_a_power_cut_may_take() {
         (2..=8).for_each(|k| commit_big(&store, k).unwrap());
         drop(store);
         assert_eq!(value(&disk.power_cut(Outcome::LoseAll)), 8);
+    }
+}
+
+/// A life may have had no syncs at all, by its options. What the next one shows of it lasts all the same, and so does what
+/// it builds on that.
+#[test]
+fn what_a_life_without_syncs_left_is_durable_once_the_next_one_has_begun() {
+    for more in [0, 3] {
+        let disk = SimDisk::new();
+        let unsynced = StoreOptions { durable: false, ..options() };
+        let clock = Arc::new(SimClock::default());
+        let store = Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), unsynced).unwrap();
+        (1..=9).for_each(|k| commit_big(&store, k).unwrap());
+        drop(store);
+        let disk = disk.process_crash();
+        let store = open(&disk).unwrap();
+        (10..10 + more).for_each(|k| commit_big(&store, k).unwrap());
+        drop(store);
+        assert_eq!(value(&disk.power_cut(Outcome::LoseAll)), 9 + more);
     }
 }
 

@@ -135,6 +135,21 @@ fn a_dropped_turn_leaves_no_trace() {
     assert_eq!(new_page(&store), fresh);
 }
 
+/// Whoever does it twice has it given out twice.
+#[test]
+fn a_page_is_freed_once() {
+    let store = open(&SimDisk::new()).unwrap();
+    let page = new_page(&store);
+    let mut turn = store.turn().unwrap();
+    turn.free(page).unwrap();
+    assert!(matches!(turn.free(page), Err(Error::CorruptPage { .. })));
+    drop(turn);
+    let mut turn = store.turn().unwrap();
+    turn.free(page).unwrap();
+    turn.commit().unwrap();
+    assert!(matches!(store.turn().unwrap().free(page), Err(Error::CorruptPage { .. })));
+}
+
 #[test]
 fn a_turn_that_changes_nothing_appends_nothing() {
     let store = open(&SimDisk::new()).unwrap();

@@ -11,6 +11,7 @@ mod common;
 #[path = "../../../store/tests/support/hooked.rs"]
 mod hooked;
 
+use std::ops::ControlFlow;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -317,6 +318,133 @@ fn an_edge_is_deleted_once() {
     assert!(matches!(begin(&db).delete_edge(edge), Err(Error::EdgeNotFound(_))));
     settle(&db);
     assert!(db.check().unwrap().is_sound());
+}
+
+/// Whoever has looked at something waits for nobody and is waited for, whichever way it goes.
+#[test]
+fn what_was_looked_at_is_not_deleted_meanwhile() {
+    let (db, [a, b, c]) = nodes();
+    let between = edge(&db, a, b);
+    // Edges by their type, the edge itself, and each of its ends.
+    let looks: [fn(&Transaction, EdgeId, [NodeId; 2]); 4] = [
+        |tx, _, _| assert_eq!(tx.scan_edges(None, Some(KNOWS), 100).unwrap().found.len(), 1),
+        |tx, edge, _| assert!(tx.edge(edge).unwrap().is_some()),
+        |tx, _, [a, _]| assert_eq!(tx.degree(a, Direction::Out, None).unwrap(), 1),
+        |tx, _, [_, b]| assert_eq!(tx.degree(b, Direction::In, None).unwrap(), 1),
+    ];
+    for look in looks {
+        let first = begin(&db);
+        look(&first, between, [a, b]);
+        assert_waits(begin(&db).delete_edge(between));
+        assert_waits(begin(&db).delete_node(a, true));
+        assert_waits(begin(&db).delete_node(b, true));
+        begin(&db).delete_node(c, true).unwrap();
+    }
+}
+
+/// Of all nodes whose neighbours are shown, and not only of the first.
+#[test]
+fn nodes_whose_neighbours_are_shown_stay_as_they_are() {
+    let (db, [a, b, c]) = nodes();
+    edge(&db, a, b);
+    edge(&db, b, c);
+    let show = |tx: &Transaction| {
+        let mut shown = 0;
+        let from = [a.slot(), b.slot()];
+        tx.for_each_run(&from, Direction::Out, None, |_, entries| {
+            shown += entries.len();
+            ControlFlow::Continue(())
+        })
+        .map(|_| shown)
+    };
+    let first = begin(&db);
+    assert_eq!(show(&first).unwrap(), 2);
+    assert_waits(put(&mut begin(&db), b, 1));
+    assert_waits(begin(&db).create_edge(b, KNOWS, b, &[]));
+    put(&mut begin(&db), c, 1).unwrap();
+    drop(first);
+    let mut second = begin(&db);
+    put(&mut second, b, 1).unwrap();
+    assert_waits(show(&begin(&db)));
+}
+
+/// The slot where an edge is not is not used for another while somebody has seen that.
+#[test]
+fn that_an_edge_is_not_there_is_a_read_too() {
+    let (db, [a, b]) = nodes();
+    let gone = edge(&db, a, b);
+    let mut tx = begin(&db);
+    tx.delete_edge(gone).unwrap();
+    tx.commit().unwrap();
+    let first = begin(&db);
+    assert_eq!(first.edge_head(gone).unwrap(), None);
+    let mut second = begin(&db);
+    assert_ne!(second.create_edge(a, KNOWS, b, &[]).unwrap().slot(), gone.slot());
+}
+
+/// Else each that waits for a scan to end would have looked for a place in eight other pages first.
+#[test]
+fn who_waits_for_a_whole_table_sets_no_slot_aside() {
+    let (db, [a, b]) = nodes();
+    let last = edge(&db, a, b);
+    let first = begin(&db);
+    assert_eq!(first.node_count().unwrap(), 2);
+    assert_waits(begin(&db).create_node(&[], &[]));
+    drop(first);
+    let first = begin(&db);
+    assert_eq!(first.edge_count().unwrap(), 1);
+    assert_waits(begin(&db).create_edge(a, KNOWS, b, &[]));
+    drop(first);
+    let mut second = begin(&db);
+    let (node, edge) = (second.create_node(&[], &[]).unwrap(), second.create_edge(a, KNOWS, b, &[]).unwrap());
+    assert_eq!(node_lock(node.slot()).parent(), node_lock(b.slot()).parent(), "not on the same page");
+    assert_eq!(edge_lock(edge.slot()).parent(), edge_lock(last.slot()).parent(), "not on the same page");
+}
+
+/// Somebody has seen that there is nothing in the slots that would be used next.
+#[test]
+fn nothing_new_goes_where_somebody_has_seen_that_nothing_is() {
+    let (db, [a, b]) = nodes();
+    let last = edge(&db, a, b);
+    let first = begin(&db);
+    let empty = 1..20;
+    for step in empty.clone() {
+        let node = graphite_graph::NodeSlot(b.slot().0 + step);
+        assert_eq!(first.node_head(NodeId::new(node, 0)).unwrap(), None);
+        let edge = graphite_graph::EdgeSlot(last.slot().0 + step);
+        assert_eq!(first.edge_head(EdgeId::new(edge, 0)).unwrap(), None);
+    }
+    let mut second = begin(&db);
+    let (node, edge) = (second.create_node(&[], &[]).unwrap(), second.create_edge(a, KNOWS, b, &[]).unwrap());
+    assert!(!empty.contains(&(node.slot().0 - b.slot().0)), "{node}");
+    assert!(!empty.contains(&(edge.slot().0 - last.slot().0)), "{edge}");
+}
+
+/// Several threads make names at once, each some of its own and some that the others make too.
+#[test]
+fn names_made_at_once_are_made_once() {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let name = |number: usize| format!("name {number}");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let db = &db;
+            scope.spawn(move || {
+                for round in 0..30 {
+                    db.label_id_or_create(&name(round)).unwrap();
+                    db.label_id_or_create(&name(100 + 4 * round + thread)).unwrap();
+                }
+            });
+        }
+    });
+    settle(&db);
+    let names: Vec<String> = (0..30).chain(100..220).map(name).collect();
+    let known = |db: &GraphDb| names.iter().map(|name| db.catalog().label_id(name)).collect::<Vec<_>>();
+    let before = known(&db);
+    assert!(before.iter().all(Option::is_some));
+    assert_eq!(db.catalog().label_count(), 150);
+    drop(db);
+    assert_eq!(known(&open(&disk.process_crash())), before);
 }
 
 /// Several threads delete and connect the same few nodes, one operation for each transaction: locks of one operation are

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::page::{DatabaseId, PageKind};
+use crate::sync::assert_waits_for;
 
 fn page(byte: u8) -> Page {
     let mut page = Page::new(PageNo(7), PageKind::Record, DatabaseId(1));
@@ -43,6 +44,39 @@ fn a_page_that_was_written_does_not_stay_dirty_because_it_is_evicted_meanwhile()
     assert_eq!(cache.resident_pages(), 0, "it is clean, so it can go");
 }
 
+/// It is changed again between the write and the word that it is written.
+#[test]
+fn a_page_that_was_changed_since_it_was_written_stays_dirty() {
+    let cache = Cache::new(0);
+    cache.install(cache.make_version(page(1)), None);
+    let written = cache.newest(PageNo(7)).as_ref().cloned().unwrap();
+    cache.install(cache.make_version(page(2)), Some(written.clone()));
+    cache.written(&written);
+    assert_eq!(cache.dirty_pages(), 1);
+    cache.evict();
+    assert_eq!(cache.resident_pages(), 1);
+}
+
+/// The file has the newest version only.
+#[test]
+fn a_page_with_versions_that_readers_may_need_is_not_evicted() {
+    let cache = Cache::new(0);
+    let in_file = |byte| {
+        let version = cache.make_version(page(byte));
+        version.in_file.store(true, Ordering::Release);
+        version
+    };
+    cache.install(in_file(1), None);
+    let before = cache.newest(PageNo(7)).as_ref().cloned().unwrap();
+    cache.install(in_file(2), Some(before.clone()));
+    (0..2).for_each(|_| cache.evict());
+    let newest = cache.newest(PageNo(7)).as_ref().cloned().expect("it stays");
+    assert_eq!(newest.previous.load().expect("so does what hangs there").page.body()[0], 1);
+    cache.unlink(&newest, before);
+    (0..2).for_each(|_| cache.evict());
+    assert_eq!(cache.resident_pages(), 0);
+}
+
 /// A reader reads the file while the applier installs a newer version, and that is written to the file: what was
 /// read is half of each.
 #[test]
@@ -76,4 +110,30 @@ fn to_ask_for_a_page_early_neither_loads_nor_keeps_it() {
     assert_eq!((cache.resident_pages(), cache.resident_bytes()), (0, 0), "to ask is not to touch");
     cache.prefetch(PageNo(7), 100);
     assert!(cache.newest(PageNo(7)).is_none());
+}
+
+/// What a load brings must not be older than what was evicted meanwhile, nor belong to an earlier life of the page.
+#[test]
+fn loads_evictions_and_new_lives_of_a_page_exclude_each_other() {
+    let cache = Cache::new(1 << 20);
+    let stripe = || cache.stripes[7].lock();
+    assert_waits_for(stripe(), || drop(cache.newest_or_load(PageNo(7), || Ok(page(1)))));
+    assert_waits_for(stripe(), || cache.discard(FxHashSet::from_iter([PageNo(7)])));
+    let cache = Cache::new(0);
+    let version = cache.make_version(page(1));
+    version.in_file.store(true, Ordering::Release);
+    cache.install(version, None);
+    let stripe = cache.stripes[7].lock();
+    cache.evict();
+    assert_eq!(cache.resident_pages(), 1, "it is being loaded");
+    drop(stripe);
+    cache.evict();
+    assert_eq!(cache.resident_pages(), 0);
+}
+
+/// Two that did it at once would each put back what the other took out.
+#[test]
+fn one_at_a_time_shortens_the_chain_of_a_page() {
+    let cache = Cache::new(1 << 20);
+    assert_waits_for(cache.pruning(PageNo(7)), || cache.install(cache.make_version(page(2)), None));
 }

@@ -177,6 +177,22 @@ mod tests {
         }
     }
 
+    /// What no test without a power cut can see: that the device has flushed when the write returns.
+    #[test]
+    fn writes_past_the_page_cache_are_synced_by_the_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let Ok(open) = Open::new(&file_of_ones(dir.path(), 1)) else {
+            // This file system has no such writes.
+            return;
+        };
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", open.file.as_raw_fd())).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+        for flag in [OFlag::O_DIRECT, OFlag::O_DSYNC] {
+            assert_eq!(flags & flag.bits(), flag.bits(), "{flag:?}");
+        }
+    }
+
     #[test]
     fn a_file_that_cannot_be_written_so_says_it_once() {
         let file = File::open("/proc/self/status").unwrap();

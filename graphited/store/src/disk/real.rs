@@ -330,6 +330,17 @@ mod tests {
         assert_eq!(kind(reserve_by_zeros(&full, 0, 100)), ErrorKind::StorageFull);
     }
 
+    /// Without a power cut nobody sees a sync that is left out. But the system refuses to sync what has no disk behind it, so
+    /// whoever is refused has asked it.
+    #[test]
+    fn each_sync_gets_as_far_as_the_system() {
+        let null = RealDisk.open(Path::new("/dev/null"), OpenMode::Existing).unwrap();
+        null.write_at(&[1], 0).unwrap();
+        assert_eq!(kind(null.sync()), ErrorKind::InvalidInput);
+        assert_eq!(kind(null.write_synced(&[1], 0)), ErrorKind::InvalidInput);
+        assert_eq!(kind(RealDisk.sync_dir(Path::new("/proc/self"))), ErrorKind::InvalidInput);
+    }
+
     #[test]
     fn a_directory_is_synced_and_listed_and_is_no_file() {
         let folder = tempfile::tempdir().unwrap();

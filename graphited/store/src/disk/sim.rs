@@ -2,7 +2,8 @@
 //!
 //! What it models:
 //! - Reads see all that was written (the kernel's cache). What is durable is kept apart: a file's bytes and its
-//!   length by [`DiskFile::sync`], a name by [`Disk::sync_dir`] and by nothing else.
+//!   length by [`DiskFile::sync`], one write and the length by [`DiskFile::write_synced`], a name by
+//!   [`Disk::sync_dir`], and each by nothing else.
 //! - A crash of the process ([`SimDisk::process_crash`]) leaves the cache as it is: what was not synced is still
 //!   there to be read, and still to be lost. A power cut ([`SimDisk::power_cut`]) leaves of every unsynced change
 //!   what the [`Outcome`] says: all of it, nothing, or, of a write, any set of its 512-byte sectors; a later

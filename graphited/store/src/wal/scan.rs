@@ -171,3 +171,111 @@ fn next_group(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::{Disk, SimDisk};
+    use crate::page::{DatabaseId, Page, PageKind};
+    use crate::pager::STATE_PAGE;
+    use crate::sync::Arc;
+    use crate::wal::group::GroupBuilder;
+
+    const DATABASE: DatabaseId = DatabaseId(1);
+    /// That of the superblock.
+    const EPOCH: u64 = 5;
+
+    fn segments() -> Segments {
+        let disk = SimDisk::new();
+        disk.create_dir(Path::new("/wal")).unwrap();
+        let segments = Segments::new(Arc::new(disk), "/wal".into(), DATABASE, 64 << 10, true);
+        segments.prepare(Lsn(0), Lsn(1)).unwrap();
+        segments
+    }
+
+    fn superblock() -> Superblock {
+        Superblock {
+            database: DATABASE,
+            segment_bytes: 64 << 10,
+            generation: 1,
+            epoch: EPOCH,
+            redo: Lsn(0),
+            redo_chain: 0,
+            clean_end: None,
+            state: Page::new(STATE_PAGE, PageKind::State, DATABASE),
+            copy: 0,
+        }
+    }
+
+    /// Writes a group without records at `at`, of whichever epoch and behind whichever group; returns where it ends.
+    fn put(segments: &Segments, kind: GroupKind, at: LogEnd, epoch: u64) -> LogEnd {
+        let (bytes, chain) = GroupBuilder::new(Vec::new()).finish(kind, at.end, epoch, Lsn(0), at.chain);
+        segments.write(at.end, &bytes).unwrap();
+        LogEnd { end: Lsn(at.end.0 + bytes.len() as u64), chain }
+    }
+
+    const START: LogEnd = LogEnd { end: Lsn(0), chain: 0 };
+
+    /// Whose chain fits, which takes a checksum that fits by chance.
+    #[test]
+    fn an_epoch_neither_falls_nor_passes_the_superblock_s() {
+        for (epoch, counts) in [(EPOCH - 2, false), (EPOCH - 1, true), (EPOCH, true), (EPOCH + 1, false)] {
+            let segments = segments();
+            let first = put(&segments, GroupKind::Checkpoint, START, EPOCH - 1);
+            let second = put(&segments, GroupKind::Commit, first, epoch);
+            let end = scan(&segments, &superblock()).unwrap().at.end;
+            assert_eq!(end, if counts { second.end } else { first.end }, "epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn a_group_behind_another_than_it_names_ends_the_log() {
+        let segments = segments();
+        let first = put(&segments, GroupKind::Checkpoint, START, EPOCH);
+        put(&segments, GroupKind::Commit, LogEnd { chain: first.chain ^ 1, ..first }, EPOCH);
+        assert_eq!(scan(&segments, &superblock()).unwrap().at.end, first.end);
+    }
+
+    /// An older lap through the segment may have left it.
+    #[test]
+    fn a_group_of_another_place_ends_the_log() {
+        let segments = segments();
+        let first = put(&segments, GroupKind::Checkpoint, START, EPOCH);
+        let elsewhere = LogEnd { end: Lsn(first.end.0 + 4096), ..first };
+        let (bytes, _) = GroupBuilder::new(Vec::new()).finish(
+            GroupKind::Commit,
+            elsewhere.end,
+            EPOCH,
+            Lsn(0),
+            first.chain,
+        );
+        segments.write(first.end, &bytes).unwrap();
+        assert_eq!(scan(&segments, &superblock()).unwrap().at.end, first.end);
+    }
+
+    /// A group at the superblock's redo point that is no checkpoint's is not what the superblock means.
+    #[test]
+    fn a_redo_point_that_is_no_checkpoint_is_damage() {
+        let segments = segments();
+        put(&segments, GroupKind::Commit, START, EPOCH);
+        assert!(matches!(scan(&segments, &superblock()), Err(Error::CorruptLog { lsn: Lsn(0), .. })));
+    }
+
+    #[test]
+    fn an_end_that_is_not_the_clean_one_is_damage() {
+        let segments = segments();
+        let first = put(&segments, GroupKind::Checkpoint, START, EPOCH);
+        let second = put(&segments, GroupKind::Commit, first, EPOCH);
+        for (clean, is_sound) in [
+            ((second.end, second.chain), true),
+            ((second.end, second.chain ^ 1), false),
+            ((Lsn(second.end.0 + 64), second.chain), false),
+            ((first.end, first.chain), false),
+        ] {
+            let superblock = Superblock { clean_end: Some(clean), ..superblock() };
+            assert_eq!(scan(&segments, &superblock).is_ok(), is_sound, "{clean:?}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fault::OpKind;
-use super::inode::end_of;
+use super::inode::{Inode, end_of};
 use super::life::Life;
 use super::lock;
 use crate::disk::{BLOCK_BYTES, DiskFile};
@@ -30,6 +30,30 @@ impl SimFile {
     fn writable(&self) -> io::Result<MutexGuard<'_, Life>> {
         if self.writable { self.alive() } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
+
+    /// Writes bytes, of which there are some; returns the change's sequence number.
+    fn write(&self, bytes: &[u8], offset: u64) -> io::Result<u64> {
+        let mut life = self.writable()?;
+        let len = bytes.len() as u64;
+        end_of(offset, len)?;
+        let write = |life: &mut Life, sequence| {
+            life.claim(life.state.inode(self.inode).cache().lacks(offset, len))?;
+            life.state.inode_mut(self.inode).write(sequence, bytes, offset);
+            Ok(sequence)
+        };
+        life.change((OpKind::Write, &self.path, offset, len), write, |_| {})
+    }
+
+    /// Makes what `which` says durable, as one sync.
+    fn sync_by(&self, which: impl FnOnce(&mut Inode)) -> io::Result<()> {
+        let mut life = self.alive()?;
+        let sync = |life: &mut Life, _| {
+            which(life.state.inode_mut(self.inode));
+            Ok(())
+        };
+        let failed = |life: &mut Life| life.state.inode_mut(self.inode).drop_dirty();
+        life.change((OpKind::Sync, &self.path, 0, 0), sync, failed)
+    }
 }
 
 impl DiskFile for SimFile {
@@ -47,28 +71,14 @@ impl DiskFile for SimFile {
             // As with a real file, this never gets as far as the kernel.
             return self.alive().map(drop);
         }
-        let mut life = self.writable()?;
-        let len = bytes.len() as u64;
-        end_of(offset, len)?;
-        let write = |life: &mut Life, sequence| {
-            life.claim(life.state.inode(self.inode).cache().lacks(offset, len))?;
-            life.state.inode_mut(self.inode).write(sequence, bytes, offset);
-            Ok(())
-        };
-        life.change((OpKind::Write, &self.path, offset, len), write, |_| {})
+        self.write(bytes, offset).map(drop)
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut life = self.alive()?;
-        let sync = |life: &mut Life, _| {
-            life.state.inode_mut(self.inode).sync();
-            Ok(())
-        };
-        let failed = |life: &mut Life| life.state.inode_mut(self.inode).drop_dirty();
-        life.change((OpKind::Sync, &self.path, 0, 0), sync, failed)
+        self.sync_by(Inode::sync)
     }
 
-    /// Whole blocks, if the file is long enough, as the real one writes them at worst.
+    /// Whole blocks, if the file is long enough, as the real one writes them at worst; and these alone become durable.
     fn write_synced(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let head = (offset % BLOCK_BYTES as u64) as usize;
         let start = offset - head as u64;
@@ -77,12 +87,12 @@ impl DiskFile for SimFile {
             start.checked_add(blocks.len() as u64).is_some_and(|end| self.len().is_ok_and(|len| end <= len));
         if bytes.is_empty() || !is_inside {
             self.write_at(bytes, offset)?;
-        } else {
-            self.alive()?.state.inode(self.inode).read(&mut blocks[..head], start)?;
-            blocks[head..head + bytes.len()].copy_from_slice(bytes);
-            self.write_at(&blocks, start)?;
+            return self.sync();
         }
-        self.sync()
+        self.alive()?.state.inode(self.inode).read(&mut blocks[..head], start)?;
+        blocks[head..head + bytes.len()].copy_from_slice(bytes);
+        let sequence = self.write(&blocks, start)?;
+        self.sync_by(|inode| inode.sync_write(sequence))
     }
 
     fn len(&self) -> io::Result<u64> {

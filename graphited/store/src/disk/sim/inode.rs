@@ -93,6 +93,17 @@ impl Inode {
         self.fold();
     }
 
+    /// Makes one write durable, with the file's length, and nothing else: so a write with `O_DSYNC` does it.
+    pub(super) fn sync_write(&mut self, sequence: u64) {
+        for entry in &mut self.log {
+            let is_meant = entry.sequence == sequence || !matches!(entry.change, Change::Bytes { .. });
+            if is_meant && entry.standing == Standing::Dirty {
+                entry.standing = Standing::Durable;
+            }
+        }
+        self.fold();
+    }
+
     /// A sync that failed: what was dirty is taken for clean although nobody knows whether the disk has it.
     pub(super) fn drop_dirty(&mut self) {
         self.restate(Standing::Dropped);

@@ -154,3 +154,26 @@ impl Segments {
         Ok(file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Fault, OpKind, SimDisk};
+    use crate::page::DatabaseId;
+
+    /// Whoever comes next may do so before anybody has poisoned the database, and its sync would say yes.
+    #[test]
+    fn after_a_failed_sync_no_segment_is_made_ready() {
+        for kind in [OpKind::Sync, OpKind::SyncDir] {
+            let disk = SimDisk::new();
+            disk.create_dir(Path::new("/wal")).unwrap();
+            let segments =
+                Segments::new(Arc::new(disk.clone()), "/wal".into(), DatabaseId(1), 64 << 10, true);
+            disk.inject(Fault::on(kind));
+            for _ in 0..2 {
+                assert!(matches!(segments.prepare(Lsn(0), Lsn(1)), Err(Unprepared::Failed(_))));
+            }
+            assert_eq!(segments.prepared_end(), None);
+        }
+    }
+}

@@ -48,6 +48,30 @@ fn a_sync_is_for_all_handles_of_the_file_and_for_no_other_file() {
     assert_eq!(disk.read_file(B).unwrap(), b"b");
 }
 
+/// As a file opened with `O_DSYNC` does it: what others wrote to the file before is as unsynced as it was.
+#[test]
+fn a_synced_write_makes_nothing_else_durable() {
+    let disk = disk();
+    disk.write_file(A, &[1; 3 * 4096]).unwrap();
+    let a = open(&disk, A);
+    let left = |outcome| disk.fork().power_cut(outcome).read_file(A);
+    a.write_at(&[2; 4096], 0).unwrap();
+    a.set_len(2 * 4096 + 1).unwrap();
+    a.set_len(3 * 4096).unwrap();
+    a.write_synced(&[3; 4096], 4096).unwrap();
+    let lost = left(Outcome::LoseAll).unwrap();
+    assert_eq!((&lost[..4096], &lost[4096..2 * 4096]), (&[1; 4096][..], &[3; 4096][..]));
+    assert_eq!(
+        lost[2 * 4096..],
+        [[1; 1].as_slice(), &[0; 4095]].concat(),
+        "the length is, as often as it changed"
+    );
+    let kept = left(Outcome::KeepAll).unwrap();
+    assert_eq!((&kept[..4096], &kept[4096..2 * 4096]), (&[2; 4096][..], &[3; 4096][..]));
+    a.sync().unwrap();
+    assert_eq!(left(Outcome::LoseAll).unwrap(), kept);
+}
+
 /// A growing write of three sectors over an old byte: over many seeds every way to lose it is seen.
 #[test]
 fn bytes_tear_at_sectors_and_lengths_are_lost_apart() {
