@@ -59,6 +59,11 @@ def run(arguments, where, env, seconds_max):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = None
+        except BaseException:
+            # It has a session of its own, so nobody else ends it.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         output.seek(0)
         return output.read().decode(errors="replace"), code
 
@@ -133,9 +138,10 @@ def try_all(net, entries, logs):
         is_caught = verdict not in ("", "does not compile")
         expected = "survives" not in entry
         caught += is_caught
-        survived += is_caught != expected
+        survived += is_caught != expected or verdict == "does not compile"
         if not is_caught:
-            verdict = f"**{verdict or 'nobody'}**" if expected else f"nobody: {entry['survives']}"
+            excused = not expected and not verdict
+            verdict = f"nobody: {entry['survives']}" if excused else f"**{verdict or 'nobody'}**"
         elif not expected:
             verdict += " **though it was said to survive**"
         print(f"| {entry['name']} | {entry['what']} | {verdict} | {seconds} |", flush=True)
@@ -146,6 +152,8 @@ def try_all(net, entries, logs):
 
 
 def main():
+    # So that what was begun is ended, and the worktree removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--shard", default="1/1")
@@ -162,6 +170,8 @@ def main():
         known = {entry["name"] for entry in entries}
         wanted = lambda entry, name: name == entry["name"] or (name not in known and name in entry["name"])
         entries = [entry for entry in entries if any(wanted(entry, name) for name in arguments.names)]
+    if not entries:
+        parser.error(f"no mutation has such a name: {' '.join(arguments.names)}")
     which, of = map(int, arguments.shard.split("/"))
     entries = entries[which - 1 :: of]
     if arguments.logs:

@@ -12,7 +12,7 @@ use graphite_client::Client;
 use graphite_client::messages::{Check, Checkpoint};
 use graphite_tests::workers::Worker;
 use graphite_tests::writers::{Log, make_anchors};
-use graphite_tests::{Daemon, Random, Scratch, seed};
+use graphite_tests::{Daemon, Random, Scratch, seed, wait_until};
 
 /// Kills of a daemon, if nobody says otherwise.
 const KILLS: u64 = 100;
@@ -38,6 +38,12 @@ fn start_writer(daemon: &Daemon, dir: &OsStr, number: u32) -> Worker {
         dir,
     ];
     Worker::start(arguments)
+}
+
+fn commits_of(dir: &OsStr) -> u64 {
+    // A line that is half written is none yet, and then the log cannot be read.
+    let log = |writer| Log::read(dir.as_ref(), writer).map_or(0, |log| log.commits);
+    (1..=WRITERS).map(log).sum()
 }
 
 fn compare(client: &mut Client, dir: &OsStr, kill: u64) -> u64 {
@@ -71,6 +77,9 @@ fn what_the_writers_were_told_is_there_after_every_kill() {
     for kill in 1..=kills {
         let writers: Vec<Worker> =
             (1..=WRITERS).map(|writer| start_writer(&daemon, dir.as_ref(), writer)).collect();
+        if random.percent(80) {
+            wait_until("something is committed", || commits_of(dir.as_ref()) > commits);
+        }
         std::thread::sleep(random.duration(SERVES_MAX));
         let mut client = daemon.client();
         if random.percent(30) {

@@ -212,7 +212,7 @@ mod tests {
         std::thread::scope(|scope| {
             let pool = hold(&db.pools().nodes);
             let commit = scope.spawn(|| tx.commit().map(drop));
-            while db.store().applied_lsn() == before {
+            while db.store().applied_lsn() == before && !commit.is_finished() {
                 std::thread::yield_now();
             }
             // Time to let go of them too early. Too short, and the test sees less; never more.
