@@ -10,13 +10,9 @@ use graphite_top::record::{decoded, encoded};
 use graphite_top::state::State;
 use graphite_top::theme::Theme;
 use graphite_top::views::View;
-use graphite_top::{input, scene, screen};
+use graphite_top::{input, samples, screen};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-
-#[path = "../src/samples.rs"]
-#[allow(dead_code, unreachable_pub, reason = "it is there for tests")]
-mod samples;
 
 const PICTURES: u64 = 150;
 

@@ -19,7 +19,7 @@ pub mod once;
 pub mod player;
 pub mod question;
 pub mod record;
-/// Public for fuzz targets, which look at views of something.
+/// Public for fuzz targets and examples, which look at views of something.
 #[doc(hidden)]
 pub mod samples;
 pub mod sanitise;

@@ -30,8 +30,9 @@ use crate::wal::scan::{LogReader, Scan};
 use crate::wal::segments::Segments;
 use crate::{Error, Result};
 
-/// Records are replayed when so many bytes of them were taken, or so many of them: each may bring a page to memory.
-const BATCH_BYTES: usize = 8 << 20;
+/// Records are replayed when so many bytes of them were taken, or a quarter of the cache, in which they are counted; or so
+/// many of them.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 const BATCH_RECORDS: usize = 1 << 17;
 /// Fewer pages than this are not worth a thread.
 const TASKS_ALONE_MAX: usize = 256;
@@ -133,9 +134,13 @@ impl<'a> Redo<'a> {
         true
     }
 
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES_MAX.min(self.inner.cache.bytes_max() / 4)
+    }
+
     /// Whether it is time to run what was taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() > BATCH_BYTES || self.waiting.len() > BATCH_RECORDS
+        self.bytes.len() > self.batch_bytes() || self.waiting.len() > BATCH_RECORDS
     }
 
     /// Runs what was taken, in portions that leave room in the cache. What does not fit changes nothing and is told, with its
@@ -169,7 +174,7 @@ impl<'a> Redo<'a> {
             .sort_by_key(|(_, error)| if let Error::CorruptLog { lsn, .. } = error { *lsn } else { Lsn(0) });
         waiting.clear();
         bytes.clear();
-        bytes.shrink_to(BATCH_BYTES);
+        bytes.shrink_to(self.batch_bytes());
         (self.waiting, self.bytes) = (waiting, bytes);
         Ok(failures)
     }

@@ -117,41 +117,28 @@ fn put(new: &Body, (start, end): (usize, usize), out: &mut Vec<u8>) {
 /// Lays encoded ranges over `body`; returns what follows them in `bytes`, or `None`, and nothing is changed, if they
 /// contradict themselves.
 pub(crate) fn apply<'a>(bytes: &'a [u8], body: &mut Body) -> Option<&'a [u8]> {
-    if !fits(bytes)? {
+    let mut fits = true;
+    walk(bytes, |start, new| fits &= start + new.len() <= PAGE_BODY_BYTES)?;
+    if !fits {
         return None;
     }
+    walk(bytes, |start, new| body[start..start + new.len()].copy_from_slice(new))
+}
+
+/// What follows encoded ranges, without applying them.
+pub(crate) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    walk(bytes, |_, _| {})
+}
+
+/// Shows each range, where it starts and what is to be there; returns what follows them.
+fn walk<'a>(bytes: &'a [u8], mut range: impl FnMut(usize, &'a [u8])) -> Option<&'a [u8]> {
     let (count, mut rest) = u16_and_rest(bytes)?;
     for _ in 0..count {
         let (offset, after) = u16_and_rest(rest)?;
         let (len, after) = u16_and_rest(after)?;
         let (new, after) = after.split_at_checked(usize::from(len))?;
-        let start = usize::from(offset);
-        body.get_mut(start..start + new.len())?.copy_from_slice(new);
+        range(usize::from(offset), new);
         rest = after;
-    }
-    Some(rest)
-}
-
-/// Whether all ranges lie in a body; `None` if they contradict themselves.
-fn fits(bytes: &[u8]) -> Option<bool> {
-    let (count, mut rest) = u16_and_rest(bytes)?;
-    let mut all = true;
-    for _ in 0..count {
-        let (offset, after) = u16_and_rest(rest)?;
-        let (len, after) = u16_and_rest(after)?;
-        all &= usize::from(offset) + usize::from(len) <= PAGE_BODY_BYTES;
-        rest = after.get(usize::from(len)..)?;
-    }
-    Some(all)
-}
-
-/// What follows encoded ranges, without applying them.
-pub(crate) fn skip(bytes: &[u8]) -> Option<&[u8]> {
-    let (count, mut rest) = u16_and_rest(bytes)?;
-    for _ in 0..count {
-        let (_, after) = u16_and_rest(rest)?;
-        let (len, after) = u16_and_rest(after)?;
-        rest = after.get(usize::from(len)..)?;
     }
     Some(rest)
 }
