@@ -47,6 +47,9 @@ fn main() {
             drawn.expect("memory takes all");
             longest = longest.max(pressed.elapsed());
         }
+        // While the screen stands still there is one more: the newest.
+        input::key(&mut state, KeyEvent::from(KeyCode::Char('p')));
+        state.take(decoded(&frame).expect("it was encoded"));
         println!("{view:?}: {} pictures kept, longest {longest:?}, {}", state.history.len(), peak());
     }
 }
