@@ -126,19 +126,38 @@ impl Connection {
         Ok(())
     }
 
-    fn read_once(&mut self, waited: Option<Duration>) -> Result<()> {
+    /// Waits for bytes, at most so long, and reads what is there.
+    ///
+    /// A thread that sleeps in `recv` itself is woken in vain when the daemon takes its request: the room that becomes free in
+    /// the socket wakes whoever sleeps on it, unless they sleep in `poll` and asked for something else. With 32 clients on two
+    /// processors that was two of four switches of a commit.
+    fn read_once(&mut self, limit: Option<Duration>) -> Result<()> {
+        // What is left of a millisecond is waited for as well; the longest limit of all is for ever.
+        let timeout = limit
+            .map_or(Ok(PollTimeout::NONE), |limit| PollTimeout::try_from(limit.as_micros().div_ceil(1000)));
+        let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(Error::Io(error.into())),
+        }
         match self.reader.read_from(&mut &self.stream) {
             Ok(0) => Err(Error::Closed),
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                let waited_ms =
-                    waited.map_or(0, |waited| u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
-                Err(Error::NoAnswer { waited_ms })
-            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::Closed),
             Err(error) => Err(Error::Io(error)),
         }
+    }
+
+    /// As [`Connection::read_once`], until `deadline`, which is `limit` after the beginning.
+    fn read_by(&mut self, deadline: Instant, limit: Duration) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            return Err(Error::NoAnswer { waited_ms });
+        }
+        self.read_once(Some(left))
     }
 
     /// The answer to a request. Those to requests sent before it are read over.
@@ -171,16 +190,9 @@ impl Connection {
         let deadline = Instant::now() + limit;
         loop {
             match self.take_answer(msgid, &|answer: Body<'_>| answer.read()) {
-                Ok(Some(answer)) => {
-                    self.set_read_timeout(None)?;
-                    return answer;
-                }
+                Ok(Some(answer)) => return answer,
                 Ok(None) => {
-                    // The system takes a timeout of zero for none at all.
-                    let left =
-                        deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-                    self.set_read_timeout(Some(left))?;
-                    let read = self.read_once(Some(limit));
+                    let read = self.read_by(deadline, limit);
                     self.note(read)?;
                 }
                 Err(error) => return self.note(Err(error)),
@@ -197,12 +209,9 @@ impl Connection {
         loop {
             let told = self.take_notification();
             if let Some(told) = self.note(told)? {
-                self.set_read_timeout(None)?;
                 return Ok(told);
             }
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.set_read_timeout(Some(left))?;
-            let read = self.read_once(Some(limit));
+            let read = self.read_by(deadline, limit);
             self.note(read)?;
         }
     }
@@ -222,10 +231,6 @@ impl Connection {
             }
         }
         Ok(None)
-    }
-
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        self.stream.set_read_timeout(timeout).map_err(Error::Io)
     }
 
     /// Looks for the answer among what was received. The outer error breaks the connection, the inner one is
