@@ -320,6 +320,14 @@ pub enum CorruptPage {
     /// The file ends before the page does.
     #[error("the file ends before it does")]
     Truncated,
+    /// No commit can have made it: the log does not reach so far.
+    #[error("it is as of {found}, and the log ends at {end}")]
+    AboveLog {
+        /// Read from the page.
+        found: Lsn,
+        /// Where the log ends.
+        end: Lsn,
+    },
     /// The body contradicts itself; the words say how.
     #[error("{0}")]
     Body(&'static str),

@@ -421,7 +421,14 @@ impl Inner {
             }
             Error::io("read", &self.path, &error)
         })?;
-        raw.check(number, self.database).map_err(|why| Error::CorruptPage { page: number, why })
+        let corrupt = |why| Error::CorruptPage { page: number, why };
+        let page = raw.check(number, self.database).map_err(corrupt)?;
+        // Asked for after the read: what was written meanwhile was applied before.
+        let (found, end) = (page.lsn(), self.readers.applied());
+        if found > end {
+            return Err(corrupt(CorruptPage::AboveLog { found, end }));
+        }
+        Ok(page)
     }
 
     /// Writes and syncs what the log's buffer holds, waiting for a flush under way.

@@ -597,3 +597,33 @@ fn another_wal_bytes_at_a_later_opening_neither_blocks_turns_nor_shows_a_log_tha
         assert_eq!(value(&open(&disk.process_crash(), later)), 20);
     }
 }
+
+/// Somebody put the file of one day beside the log of another, say. A change of such a page could not be redone.
+#[test]
+fn a_page_that_is_newer_than_the_log_is_refused() {
+    let disk = SimDisk::new();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    turn.page_mut(page).unwrap().body_mut()[0] = 1;
+    turn.commit().unwrap();
+    store.checkpoint().unwrap();
+    let end = store.applied_lsn();
+    drop(store);
+    for (above, is_refused) in [(0, false), (1, true)] {
+        let disk = disk.process_crash();
+        let mut bytes = disk.read_file(PATH).unwrap();
+        let raw = &mut bytes[page.offset() as usize..][..PAGE_BYTES];
+        raw[16..24].copy_from_slice(&(end.0 + above).to_le_bytes());
+        let checksum = crc32fast::hash(&raw[4..]);
+        raw[..4].copy_from_slice(&checksum.to_le_bytes());
+        disk.write_file(PATH, &bytes).unwrap();
+        let store = open(&disk).unwrap();
+        let refused = |error: Option<Error>| match error {
+            Some(error) => error.to_string().contains("the log ends at"),
+            None => false,
+        };
+        assert_eq!(refused(store.snapshot().unwrap().page(page).err()), is_refused);
+        assert_eq!(refused(store.turn().unwrap().page_mut(page).err()), is_refused);
+    }
+}
