@@ -14,17 +14,21 @@
 
 use std::borrow::Cow;
 
-use graphite_store::PageWriter;
+use graphite_store::{PageReader, PageWriter};
 
 use crate::adjacency::{self, Key, Owner, Side};
 use crate::edges::{self, EdgeRecord};
 use crate::location::Location;
-use crate::nodes::{self, NodeRecord};
+use crate::nodes::{self, NodeReader, NodeRecord};
 use crate::properties::{self, Others, change_properties};
 use crate::space::SpaceMap;
 use crate::state;
 use crate::write_set::{EdgeChange, Fate, NodeChange, PropertyChanges, WriteSet};
 use crate::{EdgeSlot, Error, KeyId, LabelSetId, NodeSlot, Result, Value};
+
+/// Write sets whose nodes are asked for before the first of them is applied: with many more, what came first would be gone
+/// again from the processor's cache when it is looked at.
+const AHEAD_SETS: usize = 8;
 
 /// Where the next record goes: the two maps of free space.
 #[derive(Debug)]
@@ -75,6 +79,35 @@ pub(crate) fn add_to_counter<W: PageWriter>(w: &mut W, counter: usize, delta: i6
             .checked_add_signed(delta)
             .ok_or(Error::Corrupt { page: graphite_store::STATE_PAGE, why })?;
         w.set_state(counter, count)?;
+    }
+    Ok(())
+}
+
+/// Applies write sets one after another, as [`apply`] does.
+///
+/// # Errors
+/// As of [`apply`], of the first that fails.
+pub fn apply_all<W: PageWriter>(w: &mut W, spaces: &mut Spaces, sets: &[&WriteSet]) -> Result<()> {
+    for some in sets.chunks(AHEAD_SETS) {
+        // Only asked for: what is wrong is told by whoever looks.
+        let _ = prefetch(w, some);
+        some.iter().try_for_each(|set| apply(w, spaces, set))?;
+    }
+    Ok(())
+}
+
+/// Asks for the memory that is looked at first: the slots of nodes, then their adjacency. See `expand.rs`.
+fn prefetch<R: PageReader>(r: &R, sets: &[&WriteSet]) -> Result<()> {
+    let mut reader = NodeReader::new(r);
+    let nodes = || sets.iter().flat_map(|set| set.nodes.iter());
+    nodes().try_for_each(|(slot, _)| reader.prefetch(*slot))?;
+    for (slot, change) in nodes() {
+        let Some(record) = reader.read(*slot)? else { continue };
+        for (location, changed) in [(record.out, &change.out), (record.in_, &change.in_)] {
+            if let Some(location) = location.filter(|_| !changed.is_empty()) {
+                adjacency::prefetch(r, location);
+            }
+        }
     }
     Ok(())
 }

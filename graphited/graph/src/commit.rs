@@ -340,12 +340,11 @@ impl CommitQueue {
 /// Applies some write sets as one group. If that fails, nothing is changed.
 fn apply_group(db: &GraphDb, mut turn: Turn<'_>, batch: &[Pending]) -> Result<Lsn> {
     let mut spaces = db.spaces();
+    let sets: Vec<&WriteSet> = batch.iter().map(|pending| &pending.work.changes).collect();
     let mut all = || {
-        for Pending { work, .. } in batch {
-            apply::apply(&mut turn, &mut spaces, &work.changes)?;
-            work.token.iter().try_for_each(|token| tokens::record(&mut turn, token))?;
-        }
-        Ok(())
+        apply::apply_all(&mut turn, &mut spaces, &sets)?;
+        let mut named = batch.iter().filter_map(|pending| pending.work.token.as_deref());
+        named.try_for_each(|token| tokens::record(&mut turn, token))
     };
     let applied = all().and_then(|()| Ok(turn.commit()?));
     if applied.is_err() {

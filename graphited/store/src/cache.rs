@@ -303,7 +303,12 @@ impl Cache {
             self.clock.lock().push_back(number);
         }
         if !in_file {
-            self.dirty.lock().insert(number);
+            let mut dirty = self.dirty.lock();
+            // A version that the file does not hold had its page marked; and whoever writes it, after this or before, takes
+            // the mark away only if it is still the newest ([`Cache::written`]).
+            if old.is_none_or(|old| old.in_file.load(Ordering::Acquire)) {
+                dirty.insert(number);
+            }
         }
     }
 

@@ -134,6 +134,11 @@ impl PageReader for Turn<'_> {
             None => Ok(TurnRef::Shared(self.inner.newest(number)?)),
         }
     }
+
+    #[inline]
+    fn prefetch(&self, number: PageNo, offset: usize) {
+        self.inner.cache.prefetch(number, offset);
+    }
 }
 
 impl PageWriter for Turn<'_> {

@@ -57,6 +57,21 @@ fn a_page_that_was_changed_since_it_was_written_stays_dirty() {
     assert_eq!(cache.resident_pages(), 1);
 }
 
+/// The mark is set when it is missing, and only then looked for in the set.
+#[test]
+fn a_page_is_dirty_from_the_first_change_since_it_was_written() {
+    let cache = Cache::new(0);
+    let newest = || cache.newest(PageNo(7)).as_ref().cloned();
+    for change in 1..3 {
+        for version in 1..3 {
+            cache.install(cache.make_version(page(version)), newest());
+            assert_eq!(cache.dirty_pages(), 1, "change {change}, version {version}");
+        }
+        cache.written(&newest().unwrap());
+        assert_eq!(cache.dirty_pages(), 0);
+    }
+}
+
 /// The file has the newest version only.
 #[test]
 fn a_page_with_versions_that_readers_may_need_is_not_evicted() {
