@@ -93,6 +93,8 @@ struct Core {
     followers: Arc<AtomicUsize>,
     /// What this thread does itself, once it has left the reactor to a follower.
     own_job: Option<Box<Job>>,
+    /// Jobs were given to the pool for writes that was not called yet.
+    owes_call: bool,
 }
 
 impl Reactor {
@@ -129,6 +131,7 @@ impl Reactor {
             picture_under_way: Arc::default(),
             followers: Arc::default(),
             own_job: None,
+            owes_call: false,
         };
         let polled = mio::Events::with_capacity(256);
         let mut reactor = Reactor { poll, sessions: FxHashMap::default(), core, events: Vec::new(), polled };
@@ -148,6 +151,9 @@ impl Reactor {
             self.take_deadlines();
             self.look_at_ready();
             self.go_on_leaving();
+            if std::mem::take(&mut self.core.owes_call) {
+                self.core.shared.writes.call();
+            }
             if let Some(job) = self.core.own_job.take() {
                 return Ok(Left::ForJob(job));
             }
@@ -400,6 +406,9 @@ impl Core {
             && self.shared.writes.is_quiet();
         if is_alone && self.followers.load(Ordering::SeqCst) > 0 {
             self.own_job = Some(job);
+        } else if job.is_for_writers() {
+            self.shared.start_soon(job);
+            self.owes_call = true;
         } else {
             self.shared.start(job);
         }

@@ -131,13 +131,23 @@ impl Shared {
 
     /// Has a job run on a worker.
     pub(crate) fn start(self: &Arc<Self>, job: Box<Job>) {
-        let shared = self.clone();
         let pool = if job.is_for_writers() { &self.writes } else { &self.reads };
-        pool.give(move || {
+        pool.give(self.task(job));
+    }
+
+    /// Has a job run on a worker of the pool for writes, which is called later: see [`Pool::give_uncalled`].
+    pub(crate) fn start_soon(self: &Arc<Self>, job: Box<Job>) {
+        debug_assert!(job.is_for_writers());
+        self.writes.give_uncalled(self.task(job));
+    }
+
+    fn task(self: &Arc<Self>, job: Box<Job>) -> impl FnOnce() + Send + 'static {
+        let shared = self.clone();
+        move || {
             if let Some(unsent) = job.run(&shared) {
                 unsent.send(&shared);
             }
-        });
+        }
     }
 
     /// Admits the session to write, if a place is free.

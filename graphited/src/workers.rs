@@ -409,6 +409,19 @@ impl Pool {
         }
     }
 
+    /// Has a task done by a thread that is awake, or at the latest by one that [`Pool::call`] wakes, which has to come soon.
+    /// Who gives several tasks is not pushed aside by a thread that wakes for the first of them. There has to be a thread.
+    pub(crate) fn give_uncalled(&self, task: impl FnOnce() + Send + 'static) {
+        let mut queue = self.shared.lock();
+        debug_assert!(queue.threads > 0, "nobody would ever do it");
+        queue.tasks.push_back(Box::new(task));
+    }
+
+    /// Wakes a thread for what was given uncalled.
+    pub(crate) fn call(&self) {
+        self.shared.call_one(self.shared.lock());
+    }
+
     /// Has a task done, or drops it if there is no thread that would ever do it.
     ///
     /// # Errors
@@ -530,6 +543,28 @@ mod tests {
                 barrier.wait();
             });
         }
+        pool.close();
+    }
+
+    /// One call is enough for all.
+    #[test]
+    fn what_was_given_uncalled_is_done_after_a_call() {
+        let pool = Pool::lingering("test", 2, 1);
+        pool.start().unwrap();
+        let done = Arc::new(AtomicUsize::new(0));
+        let (last, is_over) = std::sync::mpsc::channel();
+        for number in 1..=10 {
+            let (done, last) = (done.clone(), last.clone());
+            pool.give_uncalled(move || {
+                done.fetch_add(1, Ordering::Relaxed);
+                if number == 10 {
+                    last.send(()).unwrap();
+                }
+            });
+        }
+        pool.call();
+        is_over.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 10);
         pool.close();
     }
 
