@@ -260,6 +260,37 @@ fn one_damaged_copy_of_the_superblock_is_named_and_two_are_too_many() {
     assert!(ran.err.contains("superblock"), "{}", ran.err);
 }
 
+/// The bytes of many pages are looked at beside the walk. They are told of first all the same, and each once by each part.
+#[test]
+fn a_damaged_page_of_a_large_database_is_named() {
+    let scratch = Scratch::new();
+    let db = scratch.path("db");
+    {
+        let graph = open(&db);
+        fill(&graph);
+        let key = graph.key_id_or_create("bytes").unwrap();
+        for _ in 0..10 {
+            let mut tx = graph.begin().unwrap();
+            tx.create_node(&[], &[(key, Value::Bytes(vec![7; 1 << 20].into()))]).unwrap();
+            tx.commit().unwrap();
+        }
+        graph.store().close().unwrap();
+    }
+    let (code, report) = checked(&db);
+    assert_eq!(code, 0, "{report}");
+    let pages = report["pages_used"].as_u64().unwrap();
+    assert!(pages > 1100, "{pages} pages are looked at by the walk's own thread");
+    let bytes = fs::read(&db).unwrap();
+    let overflow = pages_by_kind(&bytes)[&(PageKind::Overflow as u8)].1;
+    flip(&db, overflow * PAGE_BYTES + 5000);
+    let (code, report) = checked(&db);
+    assert_eq!(code, 1, "{report}");
+    let problems = report["problems"].as_array().unwrap();
+    let named = problems.iter().filter(|problem| problem["page"] == overflow).count();
+    assert!(problems[0]["why"].as_str().unwrap().starts_with("its bytes are damaged"), "{report}");
+    assert_eq!((named, problems.len()), (2, 3), "and what hangs behind it has no owner: {report}");
+}
+
 /// A bit of the bitmap, under a checksum that fits: a page that is used and called free, and one that is not used.
 #[test]
 fn a_bit_of_the_bitmap_is_named_by_its_page() {

@@ -15,14 +15,15 @@ mod walk;
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
-use graphite_store::{PageNo, PageReader, Store, Sweep};
+use graphite_store::{PageNo, PageReader, PageUse, Snapshot, Store, Sweep, SweptFile};
 
 pub use self::report::{CheckReport, PROBLEMS_MAX, Problem};
 use self::walk::Walk;
@@ -31,24 +32,27 @@ use crate::{Error, GRAPH_FORMAT, Result, edges, nodes, state};
 
 /// Steps between two calls of whoever wants to know how far it is.
 const STEPS_TOLD: u64 = 256;
+/// The bytes of fewer pages than this are not worth a thread beside the walk.
+const PAGES_ALONE_MAX: u32 = 1024;
 
 /// Whom to tell how far it is, in pages done and to do; those of the tables count twice.
 pub struct Progress<'a> {
     tell: &'a dyn Fn(u64, u64),
-    done: Cell<u64>,
+    /// Also counted up by who must not tell.
+    done: AtomicU64,
     total: Cell<u64>,
 }
 
 impl std::fmt::Debug for Progress<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {}", self.done.get(), self.total.get())
+        write!(f, "{} of {}", self.done.load(Ordering::Relaxed), self.total.get())
     }
 }
 
 impl<'a> Progress<'a> {
     /// Tells `tell`, from time to time.
     pub fn new(tell: &'a dyn Fn(u64, u64)) -> Progress<'a> {
-        Progress { tell, done: Cell::new(0), total: Cell::new(0) }
+        Progress { tell, done: AtomicU64::new(0), total: Cell::new(0) }
     }
 
     /// How much there is to do.
@@ -57,10 +61,10 @@ impl<'a> Progress<'a> {
     }
 
     pub(crate) fn step(&self, steps: u64) {
-        let before = self.done.get();
-        self.done.set(before + steps);
-        if before / STEPS_TOLD != self.done.get() / STEPS_TOLD {
-            (self.tell)(self.done.get(), self.total.get().max(self.done.get()));
+        let before = self.done.fetch_add(steps, Ordering::Relaxed);
+        let done = before + steps;
+        if before / STEPS_TOLD != done / STEPS_TOLD {
+            (self.tell)(done, self.total.get().max(done));
         }
     }
 }
@@ -91,7 +95,7 @@ impl<R: PageReader> PageReader for Until<'_, R> {
 /// `Interrupted`, if somebody did. What kept it from looking at everything: a snapshot that is too old, a disk that does
 /// not answer.
 pub fn check(
-    pages: &graphite_store::Snapshot,
+    pages: &Snapshot,
     catalog: &Catalog,
     stop: &AtomicBool,
     progress: &Progress<'_>,
@@ -104,7 +108,7 @@ pub fn check(
         return Err(Error::Interrupted);
     }
     let mut report = report?;
-    report.bytes_read = sweep.bytes_read();
+    report.bytes_read += sweep.bytes_read();
     report.took = started.elapsed();
     Ok(report)
 }
@@ -157,30 +161,72 @@ fn look(
     stop: &AtomicBool,
     progress: &Progress<'_>,
 ) -> Result<CheckReport> {
-    let mut first = CheckReport::default();
-    sweep.superblocks(&mut |page, why| first.add(Problem::of_page(page, why)))?;
-    let use_ = sweep.page_use(&mut |error| first.add(Problem::of_error("", &error.into())))?;
-    first.pages_total = u64::from(use_.count());
-    first.pages_used = use_.used();
-    progress.set_total(first.pages_used + nodes::node_pages(sweep)? + edges::edge_pages(sweep)?);
-    sweep.each_page(&use_, |page, found| {
-        progress.step(1);
-        if let Err(why) = found {
-            first.add(Problem::of_page(page, format!("its bytes are damaged: {why}")));
-        }
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-
+    let mut report = CheckReport::default();
+    sweep.superblocks(&mut |page, why| report.add(Problem::of_page(page, why)))?;
+    let use_ = sweep.page_use(&mut |error| report.add(Problem::of_error("", &error.into())))?;
+    report.pages_total = u64::from(use_.count());
+    report.pages_used = use_.used();
+    progress.set_total(report.pages_used + nodes::node_pages(sweep)? + edges::edge_pages(sweep)?);
     let until = Until { r: sweep, stop };
     let mut walk = Walk::new(&until, catalog, use_.count(), progress);
-    walk.report = first;
-    walk.frame();
-    walk.graph();
+    let (file, use_pages, done) = (sweep.file(), &use_, &progress.done);
+    let bytes = move || look_at_bytes(file, use_pages, stop, done);
+    let of_bytes = side_by_side(use_.count() > PAGES_ALONE_MAX, bytes, || {
+        walk.frame();
+        walk.graph();
+    })?;
+    report.bytes_read = of_bytes.bytes_read;
+    report.append(of_bytes);
     if let Some(error) = walk.stopped {
         return Err(error);
     }
-    let mut report = walk.report;
+    let found = std::mem::take(&mut walk.report);
+    report.nodes = found.nodes;
+    report.edges = found.edges;
+    report.property_records = found.property_records;
+    report.adjacency_entries = found.adjacency_entries;
+    report.append(found);
     walk.owners.compare(&use_, walk.all_met, &mut report);
     report.pages = walk.owners.pages();
+    Ok(report)
+}
+
+/// Runs both, if it is worth it at a time; returns what the first one does.
+fn side_by_side<T: Send>(
+    is_worth_a_thread: bool,
+    one: impl Fn() -> T + Send + Copy,
+    other: impl FnOnce(),
+) -> T {
+    if !is_worth_a_thread {
+        let result = one();
+        other();
+        return result;
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("check".to_owned()).spawn_scoped(scope, one);
+        other();
+        match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system has no thread to give.
+            Err(_) => one(),
+        }
+    })
+}
+
+/// Whether all pages have the bytes that were written there.
+fn look_at_bytes(
+    file: SweptFile<'_>,
+    use_: &PageUse,
+    stop: &AtomicBool,
+    done: &AtomicU64,
+) -> Result<CheckReport> {
+    let mut report = CheckReport::default();
+    report.bytes_read = file.each_page(use_, |page, found| {
+        done.fetch_add(1, Ordering::Relaxed);
+        if let Err(why) = found {
+            report.add(Problem::of_page(page, format!("its bytes are damaged: {why}")));
+        }
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
     Ok(report)
 }

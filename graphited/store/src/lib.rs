@@ -52,5 +52,5 @@ pub use snapshot::Snapshot;
 pub use spill::{Piece, Spill};
 pub use store::{Store, StoreOptions, StoreStatus};
 pub use superblock::FORMAT_VERSION;
-pub use sweep::{PageUse, Sweep, SweptPage};
+pub use sweep::{PageUse, Sweep, SweptFile, SweptPage};
 pub use turn::{Turn, TurnRef};

@@ -19,6 +19,7 @@ use crate::cache::PageRef;
 use crate::page::{CorruptPage, PAGE_BODY_BYTES, PAGE_BYTES, Page, PageKind, PageNo, RawPage, check_bytes};
 use crate::pager::{PageReader, STATE_PAGE};
 use crate::snapshot::Snapshot;
+use crate::store::Inner;
 use crate::superblock::{COPIES, bad_copies};
 use crate::sync::Ordering;
 use crate::{Error, Result};
@@ -66,6 +67,11 @@ impl<'a> Sweep<'a> {
         Sweep { snapshot, kept: RefCell::new(vec![None; PAGES_KEPT]), bytes_read: Cell::new(0) }
     }
 
+    /// The file alone, which another thread may look at meanwhile.
+    pub fn file(&self) -> SweptFile<'a> {
+        SweptFile(self.snapshot.inner())
+    }
+
     /// Bytes that were read from the file.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.get()
@@ -111,9 +117,15 @@ impl<'a> Sweep<'a> {
         }
         Ok(())
     }
+}
 
-    /// Shows every page from the superblock's copies on whose bytes in the file have to be right, in order and with what
-    /// is wrong with them. Others may hold anything.
+/// The pages of a snapshot as they are in the file.
+#[derive(Clone, Copy, Debug)]
+pub struct SweptFile<'a>(&'a Inner);
+
+impl SweptFile<'_> {
+    /// Shows every page from the superblock's copies on whose bytes in the file have to be right, in order and with what is
+    /// wrong with them. Others may hold anything. Returns the bytes read.
     ///
     /// # Errors
     /// The disk's.
@@ -121,9 +133,10 @@ impl<'a> Sweep<'a> {
         &self,
         pages: &PageUse,
         mut visit: impl FnMut(PageNo, Result<PageKind, CorruptPage>) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let inner = self.snapshot.inner();
+    ) -> Result<u64> {
+        let inner = self.0;
         let mut piece = vec![0; PIECE_BYTES];
+        let mut bytes_read = 0;
         let per_piece = (PIECE_BYTES / PAGE_BYTES) as u32;
         let in_file = inner.file.len().map_err(|e| Error::io("read", &inner.path, &e))? / PAGE_BYTES as u64;
         let in_file = u32::try_from(in_file).unwrap_or(u32::MAX);
@@ -133,7 +146,7 @@ impl<'a> Sweep<'a> {
             let read = inner.file.read_at(&mut piece[..readable], PageNo(first).offset());
             // One bad place is no reason to lose sight of those around it.
             let readable = if read.is_ok() { readable } else { 0 };
-            self.bytes_read.update(|bytes| bytes + readable as u64);
+            bytes_read += readable as u64;
             let (bytes, _) = piece[..readable].as_chunks::<PAGE_BYTES>();
             for number in (first..last).map(PageNo) {
                 if u64::from(number.0) < COPIES || !pages.has_content(number) {
@@ -142,34 +155,33 @@ impl<'a> Sweep<'a> {
                 let raw = bytes.get((number.0 - first) as usize);
                 let found = match raw.map(|raw| check_bytes(raw, number, inner.database)) {
                     Some(Ok(kind)) => Ok(kind),
-                    _ => self.look_again(number)?,
+                    _ => look_again(inner, number)?,
                 };
                 if visit(number, found).is_break() {
-                    return Ok(());
+                    return Ok(bytes_read);
                 }
             }
         }
-        Ok(())
+        Ok(bytes_read)
     }
+}
 
-    /// The page's bytes in the file were wrong. By invariant 2 that may be in order.
-    fn look_again(&self, number: PageNo) -> Result<Result<PageKind, CorruptPage>> {
-        let inner = self.snapshot.inner();
-        let mut verdict = Err(CorruptPage::Truncated);
-        for _ in 0..TRIES_MAX {
-            if let Some(newest) = &*inner.cache.newest(number)
-                && !newest.in_file.load(Ordering::Acquire)
-            {
-                return Ok(Ok(newest.page.kind()));
-            }
-            match inner.read_page(number) {
-                Ok(page) => return Ok(Ok(page.kind())),
-                Err(Error::CorruptPage { why, .. }) => verdict = Err(why),
-                Err(error) => return Err(error),
-            }
+/// The page's bytes in the file were wrong. By invariant 2 that may be in order.
+fn look_again(inner: &Inner, number: PageNo) -> Result<Result<PageKind, CorruptPage>> {
+    let mut verdict = Err(CorruptPage::Truncated);
+    for _ in 0..TRIES_MAX {
+        if let Some(newest) = &*inner.cache.newest(number)
+            && !newest.in_file.load(Ordering::Acquire)
+        {
+            return Ok(Ok(newest.page.kind()));
         }
-        Ok(verdict)
+        match inner.read_page(number) {
+            Ok(page) => return Ok(Ok(page.kind())),
+            Err(Error::CorruptPage { why, .. }) => verdict = Err(why),
+            Err(error) => return Err(error),
+        }
     }
+    Ok(verdict)
 }
 
 impl PageReader for Sweep<'_> {

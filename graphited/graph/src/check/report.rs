@@ -88,6 +88,12 @@ impl CheckReport {
         self.pages_total - self.pages_used
     }
 
+    /// Notes the problems of another part, behind those that are here.
+    pub(super) fn append(&mut self, other: CheckReport) {
+        self.problems_not_listed += other.problems_not_listed;
+        other.problems.into_iter().for_each(|problem| self.add(problem));
+    }
+
     /// Notes a problem.
     pub fn add(&mut self, problem: Problem) {
         if self.problems.len() < PROBLEMS_MAX {

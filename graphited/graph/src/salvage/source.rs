@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
         pages.superblocks(&mut |page, why| lost.add(Problem::of_page(page, why)))?;
         let use_ = pages.page_use(&mut |error| lost.add(Problem::of_error("", &error.into())))?;
         progress.set_total(use_.used());
-        pages.each_page(&use_, |page, kind| {
+        pages.file().each_page(&use_, |page, kind| {
             progress.step(1);
             match kind {
                 Ok(kind @ (PageKind::Nodes | PageKind::Edges)) => found.push((page, kind)),
