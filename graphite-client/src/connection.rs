@@ -131,20 +131,22 @@ impl Connection {
     /// A thread that sleeps in `recv` itself is woken in vain when the daemon takes its request: the room that becomes free in
     /// the socket wakes whoever sleeps on it, unless they sleep in `poll` and asked for something else. With 32 clients on two
     /// processors that was two of four switches of a commit.
-    fn read_once(&mut self, limit: Option<Duration>) -> Result<()> {
-        // What is left of a millisecond is waited for as well; the longest limit of all is for ever.
+    ///
+    /// Tells whether something came. Before the limit nothing may have, too.
+    fn read_once(&mut self, limit: Option<Duration>) -> Result<bool> {
+        // A part of a millisecond is waited for as a whole one.
         let timeout = limit
             .map_or(Ok(PollTimeout::NONE), |limit| PollTimeout::try_from(limit.as_micros().div_ceil(1000)));
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
-            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(0) | Err(Errno::EINTR) => return Ok(false),
             Ok(_) => {}
             Err(error) => return Err(Error::Io(error.into())),
         }
         match self.reader.read_from(&mut &self.stream) {
             Ok(0) => Err(Error::Closed),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Error::Closed),
             Err(error) => Err(Error::Io(error)),
         }
@@ -152,12 +154,13 @@ impl Connection {
 
     /// As [`Connection::read_once`], until `deadline`, which is `limit` after the beginning.
     fn read_by(&mut self, deadline: Instant, limit: Duration) -> Result<()> {
+        // Also when nothing is left: a thread that was stopped for long finds what came meanwhile.
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if !self.read_once(Some(left))? && left.is_zero() {
             let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             return Err(Error::NoAnswer { waited_ms });
         }
-        self.read_once(Some(left))
+        Ok(())
     }
 
     /// The answer to a request. Those to requests sent before it are read over.

@@ -24,7 +24,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use graphite_protocol::FrameError;
 use graphite_protocol::{ErrorCode, WireError};
@@ -53,6 +53,8 @@ const FIRST_SESSION: u64 = 16;
 
 /// Frames that one session may have handled before the others are looked at.
 const FRAMES_PER_LOOK: u32 = 256;
+/// How long jobs wait for the reactor to have read everything, at most.
+const UNCALLED_MAX: Duration = Duration::from_micros(100);
 /// Bytes of requests that wait for an earlier one of their session, past which no more are read.
 const WAITING_BYTES_MAX: usize = 4 << 20;
 /// A read of less than this emptied the socket.
@@ -93,8 +95,8 @@ struct Core {
     followers: Arc<AtomicUsize>,
     /// What this thread does itself, once it has left the reactor to a follower.
     own_job: Option<Box<Job>>,
-    /// Jobs were given to the pool for writes that was not called yet.
-    owes_call: bool,
+    /// Since when jobs wait in the pool for writes which it was not called for.
+    uncalled_since: Option<Instant>,
 }
 
 impl Reactor {
@@ -131,7 +133,7 @@ impl Reactor {
             picture_under_way: Arc::default(),
             followers: Arc::default(),
             own_job: None,
-            owes_call: false,
+            uncalled_since: None,
         };
         let polled = mio::Events::with_capacity(256);
         let mut reactor = Reactor { poll, sessions: FxHashMap::default(), core, events: Vec::new(), polled };
@@ -151,9 +153,7 @@ impl Reactor {
             self.take_deadlines();
             self.look_at_ready();
             self.go_on_leaving();
-            if std::mem::take(&mut self.core.owes_call) {
-                self.core.shared.writes.call();
-            }
+            self.core.call_writes();
             if let Some(job) = self.core.own_job.take() {
                 return Ok(Left::ForJob(job));
             }
@@ -199,9 +199,9 @@ impl Reactor {
         self.core.timers.next()
     }
 
-    fn timeout(&self) -> Option<std::time::Duration> {
+    fn timeout(&self) -> Option<Duration> {
         if self.has_to_do() {
-            return Some(std::time::Duration::ZERO);
+            return Some(Duration::ZERO);
         }
         let next = self.core.timers.next()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -350,6 +350,7 @@ impl Core {
                 break;
             }
             left -= 1;
+            self.call_writes_if_late();
             if session.is_free()
                 && let Some(frame) = session.waiting.pop_front()
             {
@@ -408,9 +409,23 @@ impl Core {
             self.own_job = Some(job);
         } else if job.is_for_writers() {
             self.shared.start_soon(job);
-            self.owes_call = true;
+            self.uncalled_since.get_or_insert_with(Instant::now);
         } else {
             self.shared.start(job);
+        }
+    }
+
+    /// Calls the pool for writes if jobs wait in it.
+    fn call_writes(&mut self) {
+        if self.uncalled_since.take().is_some() {
+            self.shared.writes.call();
+        }
+    }
+
+    /// The same, if they have waited for long: much else may be there to be read.
+    fn call_writes_if_late(&mut self) {
+        if self.uncalled_since.is_some_and(|since| since.elapsed() > UNCALLED_MAX) {
+            self.call_writes();
         }
     }
 
@@ -573,7 +588,7 @@ mod tests {
         assert_eq!(reactor.core.ready.len(), 3);
         assert!(matches!(reactor.run(), Ok(Left::ForJob(_))));
         // Whoever runs it next does not sleep before it has looked at them.
-        assert_eq!(reactor.timeout(), Some(std::time::Duration::ZERO));
+        assert_eq!(reactor.timeout(), Some(Duration::ZERO));
         reactor.look_at_ready();
         assert_eq!(reactor.core.ready.len(), 0);
     }

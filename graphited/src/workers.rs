@@ -417,9 +417,21 @@ impl Pool {
         queue.tasks.push_back(Box::new(task));
     }
 
-    /// Wakes a thread for what was given uncalled.
+    /// Wakes or starts a thread for what was given uncalled.
     pub(crate) fn call(&self) {
-        self.shared.call_one(self.shared.lock());
+        let mut queue = self.shared.lock();
+        if self.is_short(&queue) {
+            // If it cannot be had, another thread does it later.
+            let _told = self.start_thread(&mut queue);
+        } else {
+            self.shared.call_one(queue);
+        }
+    }
+
+    /// Whether a thread more is worth to be started: those that are there wait aside, or are at work.
+    fn is_short(&self, queue: &Queue) -> bool {
+        let are_enough = queue.told >= queue.tasks.len() || self.shared.are_enough(queue);
+        queue.idle.is_empty() && !are_enough && queue.threads < self.threads_max
     }
 
     /// Has a task done, or drops it if there is no thread that would ever do it.
@@ -429,11 +441,9 @@ impl Pool {
     pub(crate) fn try_give(&self, task: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut queue = self.shared.lock();
         queue.tasks.push_back(Box::new(task));
-        let are_enough = queue.told >= queue.tasks.len() || self.shared.are_enough(&queue);
-        if queue.idle.is_empty() && !are_enough && queue.threads < self.threads_max {
+        if self.is_short(&queue) {
             // Within the lock, so that the task is still the last if it has to be taken back.
             if let Err(error) = self.start_thread(&mut queue) {
-                tracing::error!(pool = self.name, %error, "the system refused a thread");
                 // With another thread the task is done later.
                 if queue.threads == 0 {
                     let refused = queue.tasks.pop_back();
@@ -459,7 +469,8 @@ impl Pool {
         let handle = thread::Builder::new()
             .name(self.name.to_owned())
             .stack_size(self.stack_bytes)
-            .spawn(move || shared.run(when_idle))?;
+            .spawn(move || shared.run(when_idle))
+            .inspect_err(|error| tracing::error!(pool = self.name, %error, "the system refused a thread"))?;
         queue.threads += 1;
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         handles.retain(|handle| !handle.is_finished());
@@ -565,6 +576,29 @@ mod tests {
         pool.call();
         is_over.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(done.load(Ordering::Relaxed), 10);
+        pool.close();
+    }
+
+    /// As for a sync, for which it has given its reservation back.
+    #[test]
+    fn a_call_starts_a_thread_if_the_only_one_is_aside() {
+        let pool = Pool::lingering("test", 2, 1);
+        pool.start().unwrap();
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let (told, hears) = std::sync::mpsc::channel();
+        let is_aside = told.clone();
+        pool.give(move || {
+            aside(|| {
+                is_aside.send("aside").unwrap();
+                held.recv().unwrap();
+            });
+        });
+        let patience = Duration::from_secs(60);
+        assert_eq!(hears.recv_timeout(patience), Ok("aside"));
+        pool.give_uncalled(move || told.send("done").unwrap());
+        pool.call();
+        assert_eq!(hears.recv_timeout(patience), Ok("done"));
+        let_go.send(()).unwrap();
         pool.close();
     }
 

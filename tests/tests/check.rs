@@ -271,7 +271,7 @@ fn a_damaged_page_of_a_large_database_is_named() {
         let key = graph.key_id_or_create("bytes").unwrap();
         for _ in 0..10 {
             let mut tx = graph.begin().unwrap();
-            tx.create_node(&[], &[(key, Value::Bytes(vec![7; 1 << 20].into()))]).unwrap();
+            tx.create_node(&[], &[(key, Value::Bytes(vec![7; 1 << 20]))]).unwrap();
             tx.commit().unwrap();
         }
         graph.store().close().unwrap();

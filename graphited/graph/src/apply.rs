@@ -26,9 +26,10 @@ use crate::state;
 use crate::write_set::{EdgeChange, Fate, NodeChange, PropertyChanges, WriteSet};
 use crate::{EdgeSlot, Error, KeyId, LabelSetId, NodeSlot, Result, Value};
 
-/// Write sets whose nodes are asked for before the first of them is applied: with many more, what came first would be gone
-/// again from the processor's cache when it is looked at.
+/// Write sets whose nodes are asked for before the first of them is applied, and nodes of them: with many more, what came
+/// first would be gone again from the processor's cache when it is looked at.
 const AHEAD_SETS: usize = 8;
+const AHEAD_NODES: usize = 64;
 
 /// Where the next record goes: the two maps of free space.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ pub fn apply_all<W: PageWriter>(w: &mut W, spaces: &mut Spaces, sets: &[&WriteSe
 /// Asks for the memory that is looked at first: the slots of nodes, then their adjacency. See `expand.rs`.
 fn prefetch<R: PageReader>(r: &R, sets: &[&WriteSet]) -> Result<()> {
     let mut reader = NodeReader::new(r);
-    let nodes = || sets.iter().flat_map(|set| set.nodes.iter());
+    let nodes = || sets.iter().flat_map(|set| set.nodes.iter()).take(AHEAD_NODES);
     nodes().try_for_each(|(slot, _)| reader.prefetch(*slot))?;
     for (slot, change) in nodes() {
         let Some(record) = reader.read(*slot)? else { continue };

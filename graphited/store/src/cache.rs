@@ -306,7 +306,7 @@ impl Cache {
             let mut dirty = self.dirty.lock();
             // A version that the file does not hold had its page marked; and whoever writes it, after this or before, takes
             // the mark away only if it is still the newest ([`Cache::written`]).
-            if old.is_none_or(|old| old.in_file.load(Ordering::Acquire)) {
+            if old.as_ref().is_none_or(|old| old.in_file.load(Ordering::Acquire)) {
                 dirty.insert(number);
             }
         }

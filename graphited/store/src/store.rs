@@ -423,7 +423,8 @@ impl Inner {
         })?;
         let corrupt = |why| Error::CorruptPage { page: number, why };
         let page = raw.check(number, self.database).map_err(corrupt)?;
-        // Asked for after the read: what was written meanwhile was applied before.
+        // Asked for after the read: what was written meanwhile was applied before. It is a check at first sight: a log that
+        // has grown past that LSN since the file was opened says nothing about such a page.
         let (found, end) = (page.lsn(), self.readers.applied());
         if found > end {
             return Err(corrupt(CorruptPage::AboveLog { found, end }));
