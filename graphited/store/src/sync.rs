@@ -130,6 +130,10 @@ impl<T> ArcCell<T> {
         ArcCell(ArcSwapOption::empty())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load().is_none()
+    }
+
     #[inline]
     pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
         let_others_in();

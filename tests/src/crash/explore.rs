@@ -160,12 +160,7 @@ impl Seen {
 fn fingerprint(so_far: &Trail, disk: &SimDisk) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write(so_far.to_string().as_bytes());
-    for path in disk.files() {
-        let bytes = disk.read_file(&path).expect("a file that is there");
-        hasher.write(path.as_os_str().as_encoded_bytes());
-        hasher.write_usize(bytes.len());
-        hasher.write(&bytes);
-    }
+    disk.hash_files(&mut hasher);
     hasher.finish()
 }
 

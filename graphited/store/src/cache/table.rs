@@ -74,6 +74,17 @@ impl Table {
     }
 }
 
+impl Drop for Table {
+    /// To drop a cell costs a look at what every thread is reading just now, and most never held anything: those own
+    /// nothing, and are forgotten.
+    fn drop(&mut self) {
+        let mids = self.top.iter_mut().filter_map(OnceLock::take);
+        for leaf in mids.flat_map(Mid::into_iter).filter_map(OnceLock::into_inner) {
+            leaf.into_iter().filter(|cell| cell.newest.is_empty()).for_each(std::mem::forget);
+        }
+    }
+}
+
 #[inline]
 fn split(number: PageNo) -> (usize, usize, usize) {
     let n = number.0 as usize;

@@ -30,6 +30,7 @@ mod outcome;
 mod tests;
 
 use std::fmt;
+use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -226,6 +227,15 @@ impl SimDisk {
     /// The paths of all files, sorted; works on a dead disk too.
     pub fn files(&self) -> Vec<PathBuf> {
         self.life().state.names.files().map(|(path, _)| path.to_owned()).collect()
+    }
+
+    /// Feeds a hasher the names and bytes of all files, as reads see them; works on a dead disk too.
+    pub fn hash_files(&self, hasher: &mut impl Hasher) {
+        let life = self.life();
+        for (path, inode) in life.state.names.files() {
+            hasher.write(path.as_os_str().as_encoded_bytes());
+            life.state.inode(inode).cache().hash(hasher);
+        }
     }
 
     fn handle(&self, life: &mut Life, path: &Path, inode: u64, writable: bool) -> Arc<dyn DiskFile> {
