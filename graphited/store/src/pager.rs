@@ -71,11 +71,15 @@ pub trait PageReader {
     /// # Errors
     /// As [`PageReader::page`].
     fn state(&self, slot: usize) -> Result<u64> {
-        let page = self.page(STATE_PAGE)?;
-        let mut raw = [0; 8];
-        raw.copy_from_slice(&page.body()[slot * 8..slot * 8 + 8]);
-        Ok(u64::from_le_bytes(raw))
+        Ok(state_at(&*self.page(STATE_PAGE)?, slot))
     }
+}
+
+/// Value `slot` of a state page.
+pub(crate) fn state_at(page: &Page, slot: usize) -> u64 {
+    let mut raw = [0; 8];
+    raw.copy_from_slice(&page.body()[slot * 8..slot * 8 + 8]);
+    u64::from_le_bytes(raw)
 }
 
 /// The one hand that changes pages.

@@ -1,14 +1,17 @@
 //! A reader's view: every page as of one LSN.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 use crate::cache::PageRef;
 use crate::page::{CorruptPage, Lsn, PageNo};
-use crate::pager::PageReader;
+use crate::pager::{PageReader, STATE_PAGE, state_at};
 use crate::readers::Registered;
 use crate::store::Inner;
 use crate::sync::{Arc, Ordering};
 use crate::{Error, Result};
+
+/// Values of the state page that a snapshot looks up once: those in use.
+const STATE_SLOTS_KEPT: usize = 24;
 
 /// All pages as of [`Snapshot::lsn`]. Registered until dropped, so that nothing it needs goes.
 ///
@@ -19,11 +22,14 @@ pub struct Snapshot {
     registered: Registered,
     /// Pages that may still be looked at, all of them in memory; `None`: no limit.
     budget: Cell<Option<u32>>,
+    /// Each commit changes the state page, and each operation begins there; so where others commit, a look at it is the
+    /// dearest of all.
+    state: OnceCell<[u64; STATE_SLOTS_KEPT]>,
 }
 
 impl Snapshot {
     pub(crate) fn new(inner: Arc<Inner>, registered: Registered) -> Snapshot {
-        Snapshot { inner, registered, budget: Cell::new(None) }
+        Snapshot { inner, registered, budget: Cell::new(None), state: OnceCell::new() }
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -93,6 +99,16 @@ impl PageReader for Snapshot {
             Some(left) => self.newest_within(number, left)?,
         };
         if newest.version().lsn <= self.registered.lsn { Ok(newest) } else { self.older(&newest) }
+    }
+
+    #[inline]
+    fn state(&self, slot: usize) -> Result<u64> {
+        if let Some(value) = self.state.get().and_then(|kept| kept.get(slot)) {
+            return Ok(*value);
+        }
+        let page = self.page(STATE_PAGE)?;
+        self.state.get_or_init(|| std::array::from_fn(|slot| state_at(&page, slot)));
+        Ok(state_at(&page, slot))
     }
 
     #[inline]

@@ -24,7 +24,7 @@ use crate::page::{CorruptPage, DatabaseId, Lsn, PAGE_BYTES, PageNo, RawPage};
 use crate::readers::{Present, Readers};
 use crate::snapshot::Snapshot;
 use crate::superblock::Superblock;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering, wait_timeout};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, OnceLock, Ordering, wait, wait_timeout};
 use crate::threads::Threads;
 use crate::wal::log::Log;
 use crate::{Error, Result};
@@ -272,9 +272,16 @@ impl Store {
     /// # Errors
     /// [`Error::Poisoned`]: whether `lsn` is durable is unknown.
     pub fn wait_visible(&self, lsn: Lsn) -> Result<()> {
+        let inner = &*self.inner;
+        if lsn > self.visible_lsn() {
+            inner.lead_sync();
+        }
+        // Whoever is at it looks again before it leaves; so what is not visible yet will be. Not waited for is the lead, which
+        // would come to each in turn, with a sync for what was appended meanwhile.
+        let mut parked = inner.parked.lock();
         while lsn > self.visible_lsn() {
-            self.inner.check_poison()?;
-            self.inner.flush_log()?;
+            inner.check_poison()?;
+            parked = wait(&inner.visible_changed, parked);
         }
         Ok(())
     }

@@ -149,6 +149,67 @@ fn a_commit_during_anothers_flush_is_synced_too() {
     store.close().unwrap();
 }
 
+/// Each sync is held until the test lets it go. Two commits are of one sync; a third comes meanwhile, whose sync nobody lets
+/// go: the two are answered all the same.
+#[test]
+fn who_waits_does_not_wait_for_the_sync_after_its_own() {
+    let gate: Arc<(Mutex<Gate>, Condvar)> = Arc::default();
+    let hook = gate.clone();
+    let disk = HookedDisk::new(SimDisk::new());
+    disk.ask(move |path, doing| {
+        if doing == Doing::Sync && is_log(path) {
+            let (lock, changed) = &*hook;
+            let mut gate = lock.lock().unwrap();
+            if gate.armed {
+                gate.held = true;
+                changed.notify_all();
+                drop(changed.wait_while(gate, |gate| gate.held).unwrap());
+            }
+        }
+        Ok(())
+    });
+    let clock = Arc::new(RealClock::default());
+    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
+    store.start_threads();
+    let (lock, changed) = &*gate;
+    let is_held = || drop(changed.wait_while(lock.lock().unwrap(), |gate| !gate.held).unwrap());
+    let let_go = || {
+        lock.lock().unwrap().held = false;
+        changed.notify_all();
+    };
+    lock.lock().unwrap().armed = true;
+    std::thread::scope(|scope| {
+        let (store, (told, answers)) = (&store, std::sync::mpsc::channel());
+        let commit_and_wait = |value| {
+            let (lsn, told) = (set_counter(store, value), told.clone());
+            scope.spawn(move || {
+                store.wait_visible(lsn).unwrap();
+                told.send(value).unwrap();
+            });
+        };
+        commit_and_wait(1);
+        is_held();
+        (2..=3).for_each(commit_and_wait);
+        // Time for both to wait. Too short, and the test sees less; never more.
+        std::thread::sleep(Duration::from_millis(50));
+        let_go();
+        let is_told = || answers.recv_timeout(Duration::from_secs(5)).ok();
+        let first = is_told();
+        is_held();
+        commit_and_wait(4);
+        std::thread::sleep(Duration::from_millis(50));
+        let_go();
+        let mut both = [is_told(), is_told()];
+        is_held();
+        lock.lock().unwrap().armed = false;
+        let_go();
+        both.sort_unstable();
+        assert_eq!((first, both), (Some(1), [Some(2), Some(3)]), "what is durable was not told");
+        assert_eq!(is_told(), Some(4));
+    });
+    store.close().unwrap();
+}
+
 fn set_counter(store: &Store, value: u64) -> Lsn {
     let mut turn = store.turn().unwrap();
     turn.set_state(support::COUNTER, value).unwrap();

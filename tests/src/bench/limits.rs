@@ -97,6 +97,13 @@ impl SyncedFile {
     }
 }
 
+impl Drop for SyncedFile {
+    fn drop(&mut self) {
+        // If it stays, it goes with its directory.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// How long it takes to write a file of so many bytes and to sync it.
 pub(crate) fn write_file(dir: &Path, bytes: u64) -> Result<Duration> {
     let path = dir.join("written");

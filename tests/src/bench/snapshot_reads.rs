@@ -3,10 +3,13 @@
 //! In this process and without the daemon, whose threads do now this and now that: here a thread reads and nothing
 //! else, so the system tells what reading took. What a reader could pay for writers are versions of pages that it has to
 //! go back over, and memory that others have written to.
+//!
+//! It also pays for the disk: the system counts an interrupt as the time of whoever is interrupted. How much that is
+//! shows a thread that does nothing but write and sync, and shares nothing with the reader but the machine.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use graphite_graph::traverse::{Follow, walk_end_count};
@@ -16,6 +19,8 @@ use graphite_store::clock::RealClock;
 use graphite_store::disk::RealDisk;
 use nix::time::{ClockId, clock_gettime};
 
+use super::latency::Latencies;
+use super::limits::SyncedFile;
 use super::random::Random;
 use super::report::{Gate, Line, Report, Series, Unit};
 use super::{Bench, Result};
@@ -23,7 +28,9 @@ use super::{Bench, Result};
 /// Processor time beside writers, to that alone.
 const RATIO_MAX: f64 = 1.2;
 const WRITERS: usize = 8;
-/// Slices of a round, alone and beside writers in turns.
+/// Bytes of a synced write that has nothing to do with the database: the commits of a few writers.
+const SYNCED_BYTES: usize = 1024;
+/// Slices of a round, alone and beside others in turns.
 const SLICES: usize = 8;
 const SLICE: Duration = Duration::from_millis(250);
 /// Reads of nodes between two looks at the clock, and counts of two hops.
@@ -57,6 +64,41 @@ fn two_hops(db: &GraphDb, id: NodeId) -> graphite_graph::Result<u64> {
     walk_end_count(&db.snapshot()?, &[id.slot()], follow, 2, &mut |_| true)
 }
 
+/// What goes on beside the reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing = 0,
+    Writers,
+    Syncs,
+}
+
+const TURNS: [Beside; 3] = [Beside::Nothing, Beside::Writers, Beside::Syncs];
+
+/// What those beside the reader are told.
+#[derive(Debug, Default)]
+struct Orders {
+    beside: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Orders {
+    fn set(&self, beside: Beside) {
+        self.beside.store(beside as usize, Ordering::Relaxed);
+    }
+
+    /// Does the work again and again while it is its turn.
+    fn follow(&self, turn: Beside, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+        while !self.is_over.load(Ordering::Relaxed) {
+            if self.beside.load(Ordering::Relaxed) == turn as usize {
+                work()?;
+            } else {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What was read, and the processor time that it took.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
@@ -83,19 +125,23 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, path: &Path, ids: &[u6
 }
 
 fn beside_writers(bench: &Bench, report: &mut Report, db: &GraphDb, ids: &[NodeId]) -> Result<()> {
-    let (writing, is_over, commits) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let (orders, commits) = (Orders::default(), AtomicU64::new(0));
+    let mut synced = SyncedFile::make(bench.work.path())?;
     let mut random = Random::new(11);
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS)
+        let mut others: Vec<_> = (0..WRITERS)
             .map(|_| {
-                let (random, writing, is_over, commits) =
-                    (Random::new(random.next()), &writing, &is_over, &commits);
-                scope.spawn(move || write(db, ids, random, (writing, is_over), commits))
+                let (random, orders, commits) = (Random::new(random.next()), &orders, &commits);
+                scope.spawn(move || write(db, ids, random, orders, commits))
             })
             .collect();
-        let result = read_in_turns(bench, report, (db, ids), random, &writing, &commits);
-        is_over.store(true, Ordering::Relaxed);
-        let ended = writers.into_iter().map(|writer| writer.join().map_err(|_| "a writer panicked")?);
+        others.push(scope.spawn(|| {
+            let mut times = Latencies::new();
+            orders.follow(Beside::Syncs, || synced.write(SYNCED_BYTES, 1, &mut times))
+        }));
+        let result = read_in_turns(bench, report, (db, ids), random, &orders, &commits);
+        orders.is_over.store(true, Ordering::Relaxed);
+        let ended = others.into_iter().map(|other| other.join().map_err(|_| "a thread panicked")?);
         ended.fold(result, Result::and)
     })
 }
@@ -105,26 +151,22 @@ fn write(
     db: &GraphDb,
     ids: &[NodeId],
     mut random: Random,
-    (may, is_over): (&AtomicBool, &AtomicBool),
+    orders: &Orders,
     commits: &AtomicU64,
 ) -> Result<()> {
     let type_ = db.type_id_or_create(EDGE_TYPE)?;
-    while !is_over.load(Ordering::Relaxed) {
-        if !may.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        }
+    orders.follow(Beside::Writers, || {
         let (from, to) = (ids[random.below(ids.len())], ids[random.below(ids.len())]);
         let mut tx = db.begin()?;
         // Two writers may be in each other's way; one of them tries another pair.
         if let Err(graphite_graph::Error::Lock(_)) = tx.create_edge(from, type_, to, &[]) {
-            continue;
+            return Ok(());
         }
         let committed = tx.commit()?;
         db.store().wait_visible(committed.lsn)?;
         commits.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn read_in_turns(
@@ -132,34 +174,35 @@ fn read_in_turns(
     report: &mut Report,
     (db, ids): (&GraphDb, &[NodeId]),
     mut random: Random,
-    writing: &AtomicBool,
+    orders: &Orders,
     commits: &AtomicU64,
 ) -> Result<()> {
     for reading in ALL {
-        let series =
-            |how: &str| Series::new(format!("{}, {how}, processor time", reading.name), Unit::Seconds);
-        let (mut quiet, mut beside) = (series("alone"), series("beside 8 writers"));
+        let mut series =
+            ["alone", "beside 8 writers", "beside synced writes that share nothing but the disk"]
+                .map(|how| Series::new(format!("{}, {how}, processor time", reading.name), Unit::Seconds));
         let mut rate = Series::new(format!("commits beside it ({})", reading.name), Unit::PerSecond);
         // Brings into memory what is read.
         read_for_a_slice(&reading, db, ids, &mut random)?;
         for _ in 0..bench.rounds {
-            let (mut alone, mut together) = (Turn::default(), Turn::default());
+            let mut turns = [Turn::default(); TURNS.len()];
             let before = commits.load(Ordering::Relaxed);
             for _ in 0..SLICES {
-                for (turn, may_write) in [(&mut alone, false), (&mut together, true)] {
-                    writing.store(may_write, Ordering::Relaxed);
+                for (turn, beside) in turns.iter_mut().zip(TURNS) {
+                    orders.set(beside);
                     let read = read_for_a_slice(&reading, db, ids, &mut random)?;
                     turn.reads += read.reads;
                     turn.seconds += read.seconds;
                 }
             }
-            writing.store(false, Ordering::Relaxed);
+            orders.set(Beside::Nothing);
             let made = commits.load(Ordering::Relaxed) - before;
             rate.push(made as f64 / (SLICE * SLICES as u32).as_secs_f64());
-            quiet.push(alone.each());
-            beside.push(together.each());
+            series.iter_mut().zip(turns).for_each(|(series, turn)| series.push(turn.each()));
         }
+        let [quiet, beside, synced] = series;
         report.add(Line::new(beside).limit(&quiet).gate(Gate::RatioAtMost(RATIO_MAX)));
+        report.add(Line::new(synced).limit(&quiet));
         report.add(Line::new(rate));
     }
     Ok(())
