@@ -104,7 +104,8 @@ impl PageReader for Snapshot {
     #[inline]
     fn state(&self, slot: usize) -> Result<u64> {
         if let Some(value) = self.state.get().and_then(|kept| kept.get(slot)) {
-            return Ok(*value);
+            // Where an operation begins is where it is told.
+            return if self.is_expired() { Err(Error::SnapshotTooOld) } else { Ok(*value) };
         }
         let page = self.page(STATE_PAGE)?;
         self.state.get_or_init(|| std::array::from_fn(|slot| state_at(&page, slot)));

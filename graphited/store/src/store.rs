@@ -274,6 +274,10 @@ impl Store {
     pub fn wait_visible(&self, lsn: Lsn) -> Result<()> {
         let inner = &*self.inner;
         if lsn > self.visible_lsn() {
+            if lsn > inner.log.end().end {
+                // It is published, and its maker, who is about to append it, may not care when it is synced.
+                drop(inner.applier.lock());
+            }
             inner.lead_sync();
         }
         // Whoever is at it looks again before it leaves; so what is not visible yet will be. Not waited for is the lead, which
@@ -489,10 +493,10 @@ impl Inner {
             let rest = parked.split_off(&Lsn(durable.0 + 1));
             std::mem::replace(&mut *parked, rest)
         };
+        self.visible_changed.notify_all();
         for reply in ready.into_values().flatten() {
             reply(Ok(()));
         }
-        self.visible_changed.notify_all();
         self.prune(prunable);
         self.threads.log_moved();
     }

@@ -77,7 +77,7 @@ impl Threads {
         }
         {
             let mut wanted = self.shared.wanted.lock();
-            if wanted.is_preparing {
+            if wanted.is_preparing || wanted.stop {
                 return false;
             }
             wanted.flush = true;
@@ -138,7 +138,8 @@ fn log_thread(shared: &Shared, inner: &dyn Fn() -> Option<Arc<Inner>>) {
         if !(wanted.flush || wanted.activity || wanted.prepare || wanted.stop) {
             wanted = wait_timeout(&shared.log_woken, wanted, sleep_for);
         }
-        if wanted.stop {
+        // Whoever asked for syncs has left, and others wait for them.
+        if wanted.stop && !wanted.flush {
             return;
         }
         let (flush, activity) = (std::mem::take(&mut wanted.flush), std::mem::take(&mut wanted.activity));

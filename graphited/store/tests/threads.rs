@@ -172,7 +172,11 @@ fn who_waits_does_not_wait_for_the_sync_after_its_own() {
     let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
     store.start_threads();
     let (lock, changed) = &*gate;
-    let is_held = || drop(changed.wait_while(lock.lock().unwrap(), |gate| !gate.held).unwrap());
+    let is_held = || {
+        let patience = Duration::from_secs(20);
+        let waited = changed.wait_timeout_while(lock.lock().unwrap(), patience, |gate| !gate.held);
+        assert!(!waited.unwrap().1.timed_out(), "nobody syncs what waits");
+    };
     let let_go = || {
         lock.lock().unwrap().held = false;
         changed.notify_all();

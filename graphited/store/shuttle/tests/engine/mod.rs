@@ -318,11 +318,12 @@ fn a_close_while_others_commit_keeps_what_it_did_not_refuse() {
     check_random(120, move || {
         let bench = Bench::new(1, small());
         bench.store.start_threads();
-        let committers = [(), ()].map(|()| {
+        // One has its replies parked, the other waits.
+        let committers = [Bench::commit_and_park, Bench::commit_and_wait].map(|commit| {
             let (bench, seen) = (bench.clone(), seen.clone());
             thread::spawn(move || {
                 for done in 0..3 {
-                    match bench.commit_and_park() {
+                    match commit(&bench) {
                         Ok(_) => {}
                         Err(Error::Closed) => {
                             seen.once();
