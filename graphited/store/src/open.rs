@@ -7,7 +7,6 @@
 //! lock it is looked again whether the name is still that of the file that is locked; if not, all begins anew.
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -183,11 +182,6 @@ impl Inner {
     }
 }
 
-fn random_id() -> DatabaseId {
-    // The hasher's keys are drawn from the system's randomness; zero stands for "no database" in messages.
-    DatabaseId(RandomState::new().build_hasher().finish().max(1))
-}
-
 /// Makes a database and leaves it locked; `None` if another process was faster.
 fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<Option<Arc<dyn DiskFile>>> {
     let unfinished = beside(path, ".new");
@@ -234,7 +228,8 @@ fn create(disk: &Arc<dyn Disk>, path: &Path, options: &StoreOptions) -> Result<O
 }
 
 fn fill(disk: &Arc<dyn Disk>, file: &dyn DiskFile, path: &Path, options: &StoreOptions) -> Result<()> {
-    let database = random_id();
+    // Zero stands for "no database" in messages.
+    let database = DatabaseId(disk.draw().max(1));
     let dir = wal_dir(path);
     disk.create_dir(&dir).map_err(|e| Error::io("create", &dir, &e))?;
     let segment_bytes = (options.wal_bytes / SEGMENTS).max(SEGMENT_BYTES_MIN).next_multiple_of(4096);

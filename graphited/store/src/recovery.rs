@@ -44,10 +44,12 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// Step 1.
 pub(crate) fn rewrite_tail(segments: &Segments, scan: &Scan) -> Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let left_at =
+        |at: Lsn| usize::try_from(scan.at.end.0.saturating_sub(at.0)).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+    let mut buffer = vec![0; left_at(scan.marked)];
     let mut at = scan.marked;
     while at < scan.at.end {
-        let len = usize::try_from(scan.at.end.0 - at.0).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let len = left_at(at);
         let got = segments.read(at, &mut buffer[..len])?;
         assert_eq!(got, len, "the scan has read this");
         segments.write(at, &buffer[..len])?;

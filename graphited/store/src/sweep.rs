@@ -135,7 +135,7 @@ impl SweptFile<'_> {
         mut visit: impl FnMut(PageNo, Result<PageKind, CorruptPage>) -> ControlFlow<()>,
     ) -> Result<u64> {
         let inner = self.0;
-        let mut piece = vec![0; PIECE_BYTES];
+        let mut piece = vec![0; PIECE_BYTES.min(pages.count() as usize * PAGE_BYTES)];
         let mut bytes_read = 0;
         let per_piece = (PIECE_BYTES / PAGE_BYTES) as u32;
         let in_file = inner.file.len().map_err(|e| Error::io("read", &inner.path, &e))? / PAGE_BYTES as u64;
@@ -256,11 +256,16 @@ impl PageUse {
 
     /// Bits that are set for pages beyond the last one ever used: each of them is wrong.
     pub fn used_beyond(&self) -> impl Iterator<Item = PageNo> + '_ {
-        let end = u32::try_from(self.bits.len()).unwrap_or(u32::MAX).saturating_mul(PAGES_PER_BITMAP);
-        (self.count..end).map(PageNo).filter(|page| {
-            let (_, byte, mask) = bit_of(*page);
-            let bits = self.bits.get((page.0 / PAGES_PER_BITMAP) as usize).and_then(Option::as_ref);
-            bits.is_some_and(|bits| bits[byte] & mask != 0)
+        const BITMAP_BYTES: usize = PAGES_PER_BITMAP as usize / 8;
+        let firsts = (0..).step_by(PAGES_PER_BITMAP as usize);
+        self.bits.iter().zip(firsts).flat_map(move |(bits, first): (_, u32)| {
+            let bytes = (first..).step_by(8).zip(bits.iter().flat_map(|bits| &bits[..BITMAP_BYTES]));
+            // Most of the bitmap of a small database.
+            let some = bytes.filter(|(_, byte)| **byte != 0);
+            let pages = some.flat_map(|(first, byte)| {
+                (0..8).filter(move |bit| byte & 1 << bit != 0).map(move |bit| first + bit)
+            });
+            pages.map(PageNo).filter(|page| page.0 >= self.count)
         })
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! In rounds, each with other choices of the scripts. Every operation is tried with the outcomes that have a name and some
 //! by chance; then, in the first round, every operation of the recovery that follows, and later one of them, and one of
-//! the recovery of that. Some of the recovered databases go on with commits of their own, at each operation of which the
+//! the recovery of that, at which either the power is cut again or the process alone ends. Some of the recovered databases go on with commits of their own, at each operation of which the
 //! power is cut again. The round alone decides, so a trail leads to the same state on every machine. A disk whose bytes
 //! were seen before is not opened again: what is found on it is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use graphite_graph::GraphDb;
 use graphite_store::disk::{Outcome, SimDisk};
@@ -28,6 +28,8 @@ pub(super) const FIXED_PAGES: u64 = 3;
 const SEEDS: u64 = 3;
 /// In later rounds the process alone ends at one of so many operations.
 const KILLS_EVERY: u64 = 4;
+/// A recovery is ended by the end of the process at one of so many operations, and else by a power cut.
+const RECOVERY_KILLS_EVERY: u64 = 16;
 /// A recovered database goes on after one of so many operations.
 const FURTHER_EVERY: u64 = 32;
 /// Crashes in a row: the first in the script's life, the others in those that recover.
@@ -143,25 +145,34 @@ struct Seen {
     crashes: AtomicU64,
     kills: AtomicU64,
     further: AtomicU64,
+    disks: Mutex<Disks>,
+}
+
+#[derive(Default)]
+struct Disks {
     /// By the script, the ends before it if it went on after them, and the bytes of the disk: at which commit it stands.
-    disks: Mutex<HashMap<u64, Option<usize>>>,
+    found: HashMap<u64, Option<usize>>,
+    /// The bytes alone: what several scripts have in common, as their beginnings, is one disk.
+    bytes: HashSet<u64>,
 }
 
 impl Seen {
-    fn disks(&self) -> MutexGuard<'_, HashMap<u64, Option<usize>>> {
-        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn disks<T>(&self, look: impl FnOnce(&mut Disks) -> T) -> T {
+        look(&mut self.disks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn states(&self) -> u64 {
-        self.disks().len() as u64
+        self.disks(|disks| disks.bytes.len() as u64)
     }
 }
 
-fn fingerprint(so_far: &Trail, disk: &SimDisk) -> u64 {
+/// Of the bytes of a disk, and of those and the way to the script whose disk it is.
+fn fingerprints(so_far: &Trail, disk: &SimDisk) -> (u64, u64) {
     let mut hasher = FxHasher::default();
-    hasher.write(so_far.to_string().as_bytes());
     disk.hash_files(&mut hasher);
-    hasher.finish()
+    let bytes = hasher.finish();
+    hasher.write(so_far.to_string().as_bytes());
+    (bytes, hasher.finish())
 }
 
 /// What a disk came to.
@@ -203,15 +214,22 @@ impl<'a> Explorer<'a> {
         if self.run.round > 0 && !(op + self.run.round).is_multiple_of(KILLS_EVERY) {
             return;
         }
+        self.kill(&self.so_far, &after, op, acknowledged);
+    }
+
+    /// The process ends after operation `op`, the next one shows what it finds, and in the midst of that and after it the
+    /// power goes.
+    fn kill(&self, so_far: &Trail, after: &SimDisk, op: u64, acknowledged: Option<usize>) {
         let end = End::new(op, None);
-        let trail = self.so_far.then(end);
-        let disk = self.end(&after, end);
+        let trail = so_far.then(end);
+        let disk = self.end(after, end);
         disk.keep_history();
         let shown = self.open(&trail, &disk);
         self.has_to_have(&trail, shown, acknowledged);
         self.seen.kills.fetch_add(1, Ordering::Relaxed);
         let last = disk.ops().saturating_sub(1);
-        let first = if self.run.round == 0 { 0 } else { last };
+        let is_first = trail.ends.len() == self.so_far.ends.len() + 1;
+        let first = if self.run.round == 0 && is_first { 0 } else { last };
         for op in first..=last {
             let floor = if op == last { shown } else { acknowledged };
             for outcome in [Outcome::LoseAll, Outcome::Random(op)] {
@@ -239,8 +257,12 @@ impl<'a> Explorer<'a> {
         for op in places {
             // After its last operation it has shown what it found.
             let floor = if op + 1 == ops { found } else { acknowledged };
-            let end = End::new(op, Some(Outcome::Random(chance + op)));
-            self.cut(&trail, &after_op(&disk, op), end, floor);
+            let after = after_op(&disk, op);
+            if (chance + op).is_multiple_of(RECOVERY_KILLS_EVERY) {
+                self.kill(&trail, &after, op, floor);
+            } else {
+                self.cut(&trail, &after, End::new(op, Some(Outcome::Random(chance + op))), floor);
+            }
         }
     }
 
@@ -288,11 +310,15 @@ impl<'a> Explorer<'a> {
     /// Finds out at which commit the disk stands, by opening it unless its bytes are known.
     fn survive(&self, trail: &Trail, disk: &SimDisk, acknowledged: Option<usize>) -> Survived {
         self.seen.crashes.fetch_add(1, Ordering::Relaxed);
-        let bytes = fingerprint(&self.so_far, disk);
-        let known = self.seen.disks().get(&bytes).copied();
+        let (bytes, disk_of_script) = fingerprints(&self.so_far, disk);
+        let known = self.seen.disks(|disks| disks.found.get(&disk_of_script).copied());
         let found = known.unwrap_or_else(|| self.open(trail, disk));
         self.has_to_have(trail, found, acknowledged);
-        Survived { found, is_new: self.seen.disks().insert(bytes, found).is_none() }
+        let is_new = self.seen.disks(|disks| {
+            disks.bytes.insert(bytes);
+            disks.found.insert(disk_of_script, found).is_none()
+        });
+        Survived { found, is_new }
     }
 
     fn has_to_have(&self, trail: &Trail, found: Option<usize>, acknowledged: Option<usize>) {
@@ -371,6 +397,20 @@ mod tests {
             let complaint = explore_all(&run).expect_err(workload.name);
             let complaint = complaint.downcast_ref::<String>().expect("words");
             assert!(complaint.contains("was acknowledged"), "{complaint}");
+        }
+    }
+
+    /// Else a trail would lead to another disk than the one that was found wanting.
+    #[test]
+    fn a_script_writes_the_same_bytes_each_time() {
+        for workload in workloads::all() {
+            let [one, other] = [(), ()].map(|()| {
+                let run = run(workload, 1);
+                let so_far = Trail { workload: String::new(), round: 0, ends: Vec::new() };
+                let states = (0..run.disk.ops()).map(|op| fingerprints(&so_far, &after_op(&run.disk, op)).0);
+                states.collect::<Vec<_>>()
+            });
+            assert_eq!(one, other, "{}", workload.name);
         }
     }
 

@@ -177,7 +177,14 @@ impl Run {
 /// # Errors
 /// Of the store: the disk does what it is told, so there are none.
 pub fn record(workload: Workload, round: u64) -> Result<Run> {
-    record_on(SimDisk::new(), workload, round)
+    record_on(new_disk(), workload, round)
+}
+
+/// A disk on which a script writes the same bytes each time.
+pub(super) fn new_disk() -> SimDisk {
+    let disk = SimDisk::new();
+    disk.draw_from(1);
+    disk
 }
 
 /// As [`record`], on a disk that has the database already.

@@ -10,6 +10,7 @@
 //! - a created, renamed or removed name: after [`Disk::sync_dir`] of its directory.
 
 use std::fmt::Debug;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +49,11 @@ pub trait Disk: Send + Sync + Debug {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Whether there is such a file or directory.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// A number drawn by chance, which tells a new database from all others.
+    fn draw(&self) -> u64 {
+        // The hasher's keys are drawn from the system's randomness.
+        RandomState::new().build_hasher().finish()
+    }
 }
 
 /// An open file. Closed when dropped.

@@ -30,7 +30,7 @@ mod outcome;
 mod tests;
 
 use std::fmt;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,11 @@ impl SimDisk {
     /// An empty, endless disk. The directory `/` is there, and the empty path, in which relative ones are.
     pub fn new() -> SimDisk {
         SimDisk::default()
+    }
+
+    /// From now on [`Disk::draw`] gives this number and those that follow it: so two runs of one script write the same bytes.
+    pub fn draw_from(&self, first: u64) {
+        self.life().state.next_draw = Some(first);
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -343,6 +348,16 @@ impl Disk for SimDisk {
         let life = self.life();
         life.alive()?;
         Ok(life.state.names.get(path).is_some())
+    }
+
+    fn draw(&self) -> u64 {
+        match &mut self.life().state.next_draw {
+            Some(next) => {
+                *next += 1;
+                *next - 1
+            }
+            None => RandomState::new().build_hasher().finish(),
+        }
     }
 }
 

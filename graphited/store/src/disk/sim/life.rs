@@ -25,6 +25,8 @@ pub(super) struct State {
     next_sequence: u64,
     /// Bytes of room on the disk; none if it is endless.
     pub(super) capacity: Option<u64>,
+    /// What the next draw gives, if a test said so.
+    pub(super) next_draw: Option<u64>,
 }
 
 impl State {
