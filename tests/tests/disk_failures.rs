@@ -1,4 +1,6 @@
 //! Every operation of the disk fails in turn: a typed error, no false acknowledgement, and a clean opening afterwards.
+//!
+//! `GRAPHITE_FAULT` is one failure alone, as a failure prints it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use graphite_tests::crash::{Failures, fail_everywhere, workloads};
@@ -17,11 +19,15 @@ fn whatever_fails_is_told_and_nothing_acknowledged_is_lost() {
         println!("{name}: {failures:?}");
         all.runs += failures.runs;
         all.not_opened += failures.not_opened;
+        all.openings_failed += failures.openings_failed;
         all.poisoned += failures.poisoned;
         all.refused += failures.refused;
         all.unnoticed += failures.unnoticed;
     }
     println!("{all:?}");
-    assert!(all.runs > 4_000, "{all:?}: the scripts shrank");
+    if std::env::var("GRAPHITE_FAULT").is_ok() {
+        return;
+    }
+    assert!(all.runs > 10_000 && all.openings_failed > 4_000, "{all:?}: the scripts shrank");
     assert!(all.not_opened > 0 && all.poisoned > 0 && all.refused > 0, "{all:?}: this proves nothing");
 }

@@ -269,3 +269,23 @@ impl PageUse {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second bitmap cannot be read, and says nothing.
+    #[test]
+    fn bits_beyond_the_last_page_are_found_in_every_bitmap() {
+        let bitmap = |bits: &[usize]| {
+            let mut body = Box::new([0; PAGE_BODY_BYTES]);
+            bits.iter().for_each(|bit| body[bit / 8] |= 1 << (bit % 8));
+            Some(body)
+        };
+        let last = PAGES_PER_BITMAP as usize - 1;
+        let bits = vec![bitmap(&[0, 1, 9, 10, 17, last]), None, bitmap(&[0, last])];
+        let beyond: Vec<u32> = PageUse { count: 10, bits }.used_beyond().map(|page| page.0).collect();
+        let third = 2 * PAGES_PER_BITMAP;
+        assert_eq!(beyond, [10, 17, PAGES_PER_BITMAP - 1, third, third + PAGES_PER_BITMAP - 1]);
+    }
+}

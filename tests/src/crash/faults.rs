@@ -1,4 +1,4 @@
-//! Every operation of the disk fails in turn, once or from then on; also for want of space.
+//! Every operation of the disk fails in turn, once or from then on; also for want of space, and in openings after a crash.
 //!
 //! Whatever fails, its caller hears of it, nothing that was acknowledged is lost, and a database that can no longer promise
 //! anything goes on being read and takes no more changes. Opened again on a disk that works, it stands at a commit.
@@ -6,11 +6,11 @@
 use std::io::ErrorKind;
 
 use graphite_graph::{Error, View};
-use graphite_store::disk::{Fault, OpKind, Outcome, SimDisk};
+use graphite_store::disk::{Counters, Fault, OpKind, Outcome, SimDisk};
 
 use super::explore::stands_at;
-use super::recorder::{Recorder, Run, record};
-use super::{Workload, exists};
+use super::recorder::{Recorder, Run, new_disk, record};
+use super::{Workload, exists, workloads};
 
 /// What came of all failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Failures {
     pub runs: u64,
     /// In how many the database could not be opened, or made.
     pub not_opened: u64,
+    /// How many openings failed of what crashes had left.
+    pub openings_failed: u64,
     /// In how many the database took no more changes.
     pub poisoned: u64,
     /// In how many a change was refused, and the next ones might not be.
@@ -27,62 +29,157 @@ pub struct Failures {
     pub unnoticed: u64,
 }
 
-/// Runs a script once for every operation of the disk and every way in which it may fail.
+/// Which failure alone is to be tried, if not all: a script and a number.
+const ONLY: &str = "GRAPHITE_FAULT";
+
+/// All failures of one script, one after another.
+struct Trial {
+    run: Run,
+    /// How many were met, or passed over.
+    met: u64,
+    only: Option<u64>,
+    failures: Failures,
+}
+
+impl Trial {
+    fn new(workload: Workload) -> Trial {
+        let run = record(workload, 0).unwrap_or_else(|error| panic!("{}: {error}", workload.name));
+        let only = std::env::var(ONLY).ok().map(|only| {
+            let (name, number) = only.split_once('/').expect("a script's name, / and a number");
+            // Of the other scripts none is the one.
+            if name == workload.name { number.parse().expect("a number") } else { u64::MAX }
+        });
+        Trial { run, met: 0, only, failures: Failures::default() }
+    }
+
+    /// Words for the next failure, if it is to be tried.
+    fn next(&mut self, fault: &Fault) -> Option<String> {
+        let (name, number) = (self.run.workload.name, self.met);
+        self.met += 1;
+        let is_wanted = self.only.is_none_or(|only| only == number);
+        is_wanted.then(|| {
+            self.failures.runs += 1;
+            format!(
+                "{name} with {fault:?} (again: {ONLY}='{name}/{number}' cargo test -p graphite-tests --test disk_failures)"
+            )
+        })
+    }
+
+    /// Whatever is left stands at a commit, and at none before the one that was acknowledged.
+    fn keeps(&self, what: &str, oracle: &Run, disk: &SimDisk, acknowledged: Option<usize>) {
+        disk.clear_faults();
+        let crashed = disk.process_crash();
+        for left in [crashed, disk.power_cut(Outcome::LoseAll), disk.power_cut(Outcome::Random(1))] {
+            if !exists(&left) {
+                assert!(acknowledged.is_none(), "{what}: the database is gone");
+                continue;
+            }
+            let found = stands_at(oracle, &left).unwrap_or_else(|why| panic!("{what}: {why}"));
+            assert!(
+                Some(found) >= acknowledged,
+                "{what}: {acknowledged:?} was acknowledged, and {found} is left"
+            );
+        }
+    }
+}
+
+/// Every way in which one of so many operations may fail.
+fn faults(changes: u64, counters: Counters) -> Vec<Fault> {
+    let both = |fault: Fault| [fault.clone(), fault.forever()];
+    let change = |at| {
+        let kinds = [ErrorKind::Other, ErrorKind::StorageFull];
+        kinds.into_iter().flat_map(move |kind| both(Fault::on_any_change().after(at).with(kind)))
+    };
+    let of_kind = |kind, count| (0..count).flat_map(move |at| both(Fault::on(kind).after(at)));
+    let looks = of_kind(OpKind::Look, counters.looks);
+    (0..changes).flat_map(change).chain(of_kind(OpKind::Read, counters.reads)).chain(looks).collect()
+}
+
+/// Runs a script once for every operation of the disk and every way in which it may fail; then opens what crashes of the
+/// script left, once for every operation of that.
 ///
 /// # Panics
 /// If something was lost, or was acknowledged and should not have been.
 pub fn fail_everywhere(workload: Workload) -> Failures {
-    let run = record(workload, 0).unwrap_or_else(|error| panic!("{}: {error}", workload.name));
-    let (changes, reads) = (run.disk.ops(), run.disk.counters().reads);
-    let mut failures = Failures::default();
-    for at in 0..changes {
-        for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
-            let fault = Fault::on_any_change().after(at).with(kind);
-            fail(&run, fault.clone(), &mut failures);
-            fail(&run, fault.forever(), &mut failures);
+    let mut trial = Trial::new(workload);
+    for fault in faults(trial.run.disk.ops(), trial.run.disk.counters()) {
+        if let Some(what) = trial.next(&fault) {
+            fail(&mut trial, &what, fault);
         }
     }
-    for at in 0..reads {
-        let fault = Fault::on(OpKind::Read).after(at);
-        fail(&run, fault.clone(), &mut failures);
-        fail(&run, fault.forever(), &mut failures);
+    let ops = trial.run.disk.ops();
+    for op in [ops / 3, ops * 2 / 3, ops - 1] {
+        let after = trial.run.disk.after_op(op).expect("the run kept its history");
+        let crashed = after.process_crash();
+        for left in [crashed, after.power_cut(Outcome::Random(op))] {
+            if exists(&left) {
+                fail_openings(&mut trial, &left, op);
+            }
+        }
     }
-    failures
+    trial.failures
 }
 
-fn fail(run: &Run, fault: Fault, failures: &mut Failures) {
-    let what = format!("{} with {fault:?}", run.workload.name);
-    let disk = SimDisk::new();
+fn fail(trial: &mut Trial, what: &str, fault: Fault) {
+    let (workload, round) = (trial.run.workload, trial.run.round);
+    let disk = new_disk();
     disk.inject(fault);
-    failures.runs += 1;
-    let acknowledged = match Recorder::open(&run.workload, run.round, &disk) {
-        Ok(mut recorder) => {
-            let done = (run.workload.script)(&mut recorder);
-            heard(&what, &recorder, done.err(), &disk, failures);
-            recorder.acknowledged()
-        }
+    let mut recorder = match Recorder::open(&workload, round, &disk) {
+        Ok(recorder) => recorder,
         Err(error) => {
-            expected(&what, &error);
-            failures.not_opened += 1;
-            None
+            expected(what, &error);
+            trial.failures.not_opened += 1;
+            return trial.keeps(what, &trial.run, &disk, None);
         }
     };
-    disk.clear_faults();
-    for left in [disk.process_crash(), disk.power_cut(Outcome::LoseAll), disk.power_cut(Outcome::Random(1))] {
-        if !exists(&left) {
-            assert!(acknowledged.is_none(), "{what}: the database is gone");
-            continue;
+    let error = (workload.script)(&mut recorder).err();
+    let is_refused = heard(what, &recorder, error, &disk, &mut trial.failures);
+    if is_refused {
+        // What was refused left nothing behind, and the next commits are as good as any.
+        disk.clear_faults();
+        let further = workloads::further(&mut recorder);
+        assert!(further.is_ok(), "{what}: after a change was refused it does not go on: {further:?}");
+    }
+    let acknowledged = recorder.acknowledged();
+    let own = is_refused.then(|| recorder.into_run(workload, round));
+    trial.keeps(what, own.as_ref().unwrap_or(&trial.run), &disk, acknowledged);
+}
+
+/// What a crash left is opened, and every operation of that fails.
+fn fail_openings(trial: &mut Trial, left: &SimDisk, op: u64) {
+    let (workload, acknowledged) = (trial.run.workload, trial.run.acknowledged(op));
+    let sound = left.fork();
+    workload.open(&sound).unwrap_or_else(|error| panic!("{}, {op}: {error}", workload.name));
+    for fault in faults(sound.ops(), sound.counters()) {
+        let Some(what) = trial.next(&fault) else { continue };
+        let disk = left.fork();
+        disk.inject(fault);
+        match workload.open(&disk) {
+            Ok(db) => trial.failures.count_as(db.store().poisoned().is_some()),
+            Err(error) => {
+                expected(&what, &error);
+                trial.failures.openings_failed += 1;
+            }
         }
-        let found = stands_at(run, &left).unwrap_or_else(|why| panic!("{what}: {why}"));
-        assert!(
-            Some(found) >= acknowledged,
-            "{what}: {acknowledged:?} was acknowledged, and {found} is left"
-        );
+        trial.keeps(&what, &trial.run, &disk, acknowledged);
     }
 }
 
-/// What the database says of itself after the script heard `error`, or none.
-fn heard(what: &str, recorder: &Recorder, error: Option<Error>, disk: &SimDisk, failures: &mut Failures) {
+impl Failures {
+    fn count_as(&mut self, poisoned: bool) {
+        *(if poisoned { &mut self.poisoned } else { &mut self.unnoticed }) += 1;
+    }
+}
+
+/// What the database says of itself after the script heard `error`, or none. Tells whether a change was refused, and the
+/// next ones need not be.
+fn heard(
+    what: &str,
+    recorder: &Recorder,
+    error: Option<Error>,
+    disk: &SimDisk,
+    failures: &mut Failures,
+) -> bool {
     let db = recorder.db();
     if let Some(error) = &error {
         expected(what, error);
@@ -90,7 +187,7 @@ fn heard(what: &str, recorder: &Recorder, error: Option<Error>, disk: &SimDisk, 
     if db.store().poisoned().is_none() {
         failures.refused += u64::from(error.is_some());
         failures.unnoticed += u64::from(error.is_none());
-        return;
+        return error.is_some();
     }
     failures.poisoned += 1;
     disk.clear_faults();
@@ -101,6 +198,7 @@ fn heard(what: &str, recorder: &Recorder, error: Option<Error>, disk: &SimDisk, 
     assert!(changed.is_err(), "{what}: a poisoned database takes changes");
     let read = db.snapshot().and_then(|snapshot| snapshot.node_count());
     assert!(read.is_ok(), "{what}: a poisoned database is still read, and says {read:?}");
+    false
 }
 
 /// Fails if the error is not one that a failing disk explains.

@@ -272,6 +272,7 @@ impl Disk for SimDisk {
         if mode == OpenMode::CreateNew {
             return self.create(&mut life, path);
         }
+        life.look(path)?;
         let inode = life.state.names.file(path)?;
         Ok(self.handle(&mut life, path, inode, mode == OpenMode::Existing))
     }
@@ -293,8 +294,8 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let life = self.life();
-        life.alive()?;
+        let mut life = self.life();
+        life.look(dir)?;
         life.state.names.check_directory(dir)?;
         let files = life.state.names.files().filter(|(path, _)| path.parent() == Some(dir));
         Ok(files.map(|(path, _)| path.to_owned()).collect())
@@ -345,8 +346,8 @@ impl Disk for SimDisk {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        let life = self.life();
-        life.alive()?;
+        let mut life = self.life();
+        life.look(path)?;
         Ok(life.state.names.get(path).is_some())
     }
 

@@ -10,11 +10,14 @@ pub const SIMULATED_CRASH: &str = "simulated crash";
 /// Number of operations that a disk remembers for [`super::SimDisk::trace`]; older ones are forgotten.
 pub(super) const TRACE_OPERATIONS_MAX: usize = 1 << 16;
 
-/// The kinds of operation. All but `Read` change the disk and are counted as crash points.
+/// The kinds of operation. All but `Read` and `Look` change the disk and are counted as crash points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OpKind {
     /// `DiskFile::read_at`; never a crash point, never in the trace.
     Read,
+    /// What else is asked and changes nothing: `Disk::open` of a file that is there, `Disk::list`, `Disk::exists`,
+    /// `DiskFile::len`, `try_lock`, `links` and `is_at`; never a crash point, never in the trace.
+    Look,
     /// `DiskFile::write_at`.
     Write,
     /// `DiskFile::sync`.
@@ -61,7 +64,8 @@ pub enum LastOp {
 
 /// An error for some operation to come: which one, which error, how often.
 ///
-/// The operation is not done. A failed sync also drops what was dirty, as Linux does: reads go on seeing it, but
+/// The operation is not done, but that of a write within the file some sectors may be there all the same: which, hangs on
+/// the number of the operation. A failed sync also drops what was dirty, as Linux does: reads go on seeing it, but
 /// no later sync makes it durable, and a power cut treats it as unsynced. A failed `sync_dir` likewise drops
 /// names.
 #[derive(Clone, Debug)]
@@ -79,7 +83,7 @@ impl Fault {
         Fault { on: Some(kind), path: None, skip: 0, forever: false, error: io::ErrorKind::Other }
     }
 
-    /// The next operation of any kind but `Read` fails, once, with an error of kind `Other`.
+    /// The next operation of any kind but `Read` and `Look` fails, once, with an error of kind `Other`.
     pub fn on_any_change() -> Fault {
         Fault { on: None, ..Fault::on(OpKind::Write) }
     }
@@ -109,7 +113,8 @@ impl Fault {
     }
 
     fn fits(&self, kind: OpKind, path: &Path) -> bool {
-        let kind_fits = self.on.map_or(kind != OpKind::Read, |on| on == kind);
+        let changes = !matches!(kind, OpKind::Read | OpKind::Look);
+        let kind_fits = self.on.map_or(changes, |on| on == kind);
         kind_fits && self.path.as_ref().is_none_or(|only| only == path)
     }
 }
@@ -150,6 +155,8 @@ impl Faults {
 pub struct Counters {
     /// Calls of `read_at`.
     pub reads: u64,
+    /// What counts as [`OpKind::Look`].
+    pub looks: u64,
     /// Calls of `write_at`.
     pub writes: u64,
     /// Calls of `sync`.
@@ -164,6 +171,7 @@ impl Counters {
     pub(super) fn count(&mut self, kind: OpKind, len: u64) {
         match kind {
             OpKind::Read => self.reads += 1,
+            OpKind::Look => self.looks += 1,
             OpKind::Write => {
                 self.writes += 1;
                 self.bytes_written += len;

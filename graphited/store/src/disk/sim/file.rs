@@ -21,6 +21,12 @@ pub(super) struct SimFile {
 }
 
 impl SimFile {
+    fn look(&self) -> io::Result<MutexGuard<'_, Life>> {
+        let mut life = lock(&self.life);
+        life.look(&self.path)?;
+        Ok(life)
+    }
+
     fn alive(&self) -> io::Result<MutexGuard<'_, Life>> {
         let life = lock(&self.life);
         life.alive()?;
@@ -41,7 +47,11 @@ impl SimFile {
             life.state.inode_mut(self.inode).write(sequence, bytes, offset);
             Ok(sequence)
         };
-        life.change((OpKind::Write, &self.path, offset, len), write, |_| {})
+        let failed = |life: &mut Life| {
+            let sequence = life.state.sequence();
+            life.state.inode_mut(self.inode).write_some(sequence, bytes, offset);
+        };
+        life.change((OpKind::Write, &self.path, offset, len), write, failed)
     }
 
     /// Makes what `which` says durable, as one sync.
@@ -83,8 +93,8 @@ impl DiskFile for SimFile {
         let head = (offset % BLOCK_BYTES as u64) as usize;
         let start = offset - head as u64;
         let mut blocks = vec![0; (head + bytes.len()).next_multiple_of(BLOCK_BYTES)];
-        let is_inside =
-            start.checked_add(blocks.len() as u64).is_some_and(|end| self.len().is_ok_and(|len| end <= len));
+        let len = self.alive()?.state.inode(self.inode).cache().len();
+        let is_inside = start.checked_add(blocks.len() as u64).is_some_and(|end| end <= len);
         if bytes.is_empty() || !is_inside {
             self.write_at(bytes, offset)?;
             return self.sync();
@@ -96,7 +106,7 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.alive()?.state.inode(self.inode).cache().len())
+        Ok(self.look()?.state.inode(self.inode).cache().len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -124,19 +134,19 @@ impl DiskFile for SimFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        let mut life = self.alive()?;
+        let mut life = self.look()?;
         let holder = *life.locks.entry(self.inode).or_insert(self.handle);
         Ok(holder == self.handle)
     }
 
     fn links(&self) -> io::Result<u64> {
-        let life = self.alive()?;
+        let life = self.look()?;
         let named = life.state.names.files().any(|(_, inode)| inode == self.inode);
         Ok(life.state.inode(self.inode).links.unwrap_or(u64::from(named)))
     }
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let life = self.alive()?;
+        let life = self.look()?;
         Ok(life.state.names.files().any(|(name, inode)| inode == self.inode && *name == *path))
     }
 }

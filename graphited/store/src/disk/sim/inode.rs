@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::content::Content;
-use super::outcome::{Chooser, Fate, SECTOR_BYTES, Standing};
+use super::outcome::{Chooser, Fate, Outcome, SECTOR_BYTES, Standing};
 
 /// A file without its name.
 #[derive(Clone, Default)]
@@ -66,6 +66,18 @@ impl Inode {
     pub(super) fn write(&mut self, sequence: u64, bytes: &[u8], offset: u64) {
         self.enter(sequence, Standing::Dirty, Change::Bytes { offset, bytes: bytes.into() });
         self.grow(sequence, offset + bytes.len() as u64);
+    }
+
+    /// What a write that failed leaves: some of its sectors, and nothing if it would have made the file longer.
+    pub(super) fn write_some(&mut self, sequence: u64, bytes: &[u8], offset: u64) {
+        if offset + bytes.len() as u64 > self.cache.len() {
+            return;
+        }
+        let mut torn = self.cache.clone();
+        write_torn(&mut torn, bytes, offset, &mut Chooser::new(Outcome::Random(sequence), None));
+        let mut left = vec![0; bytes.len()];
+        torn.read(&mut left, offset);
+        self.write(sequence, &left, offset);
     }
 
     /// Cuts or extends. The caller has checked the length.

@@ -112,6 +112,13 @@ impl Life {
         if self.dead { Err(crashed()) } else { Ok(()) }
     }
 
+    /// Looks at what is there, or fails to.
+    pub(super) fn look(&mut self, path: &Path) -> io::Result<()> {
+        self.alive()?;
+        self.counters.count(OpKind::Look, 0);
+        self.faults.strike(OpKind::Look, path).map_or(Ok(()), Err)
+    }
+
     /// Does, fails or dies at an operation that changes the disk. `change` gets the life and the change's
     /// sequence number; `on_fault` is what the failed operation does to the disk all the same.
     pub(super) fn change<T>(
