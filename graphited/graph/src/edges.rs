@@ -60,6 +60,7 @@ impl Table for Edges {
     const PAGES: usize = state::EDGE_TABLE_PAGES;
     const SLOT_BYTES: usize = SLOT_BYTES;
     const SLOTS: usize = EDGES_PER_PAGE;
+    const GENERATION: usize = GENERATION;
     const NAME: &'static str = "edges";
 
     #[inline]

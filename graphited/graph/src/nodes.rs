@@ -65,6 +65,7 @@ impl Table for Nodes {
     const PAGES: usize = state::NODE_TABLE_PAGES;
     const SLOT_BYTES: usize = SLOT_BYTES;
     const SLOTS: usize = NODES_PER_PAGE;
+    const GENERATION: usize = GENERATION;
     const NAME: &'static str = "nodes";
 
     #[inline]

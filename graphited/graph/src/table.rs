@@ -103,6 +103,8 @@ pub trait Table {
     const SLOT_BYTES: usize;
     /// Slots in a page.
     const SLOTS: usize;
+    /// Where in a slot, used or not, its generation is: two bytes.
+    const GENERATION: usize;
     /// In words, for messages.
     const NAME: &'static str;
 

@@ -4,7 +4,7 @@ use graphite_store::{PageNo, PageReader, STATE_PAGE};
 
 use super::{
     Entry, FANOUT, FULL_ENTRIES, GENERATION_RETIRED, RETIRED, Root, SlotState, Table, USED, check_table_page,
-    directory_page, page_count, reach, slot_bytes, u16_at,
+    directory_page, page_count, reach, slot_bytes, slot_offset, u16_at,
 };
 use crate::{Error, Result};
 
@@ -53,10 +53,15 @@ impl<R: PageReader> Walk<'_, R> {
         (self.owned)(number);
         let r = self.r;
         let directory = directory_page(r, number, level, first)?;
+        // Only what stands for a table page has a floor.
+        let floor_max = if level == 0 { GENERATION_RETIRED } else { 0 };
         let mut full_entries = 0;
         for index in 0..FANOUT {
             let entry = Entry::read(&directory, index);
             full_entries += usize::from(entry.full);
+            if entry.floor > floor_max {
+                self.report(number, "the floor of an entry is out of range");
+            }
             let logical = first + index as u64 * reach(level);
             let full = match entry.page {
                 None if level == 0 => Ok(entry.floor == GENERATION_RETIRED),
@@ -78,19 +83,31 @@ impl<R: PageReader> Walk<'_, R> {
         Ok(full_entries == FANOUT)
     }
 
-    /// Checks a table page; gives whether it is full.
+    /// Checks a table page; gives whether it is full. No generation is compared with the floor: a slot that was leased
+    /// before its page went is used at the generation that it had then, though the page is made anew above it.
     fn table_page<T: Table>(&mut self, number: PageNo, logical: u64) -> Result<bool> {
         (self.owned)(number);
         self.pages = self.pages.max(logical + 1);
         let page = self.r.page(number)?;
         check_table_page::<T>(&page, logical)?;
         let (mut used, mut retired) = (0, 0);
+        let mut is_in_range = true;
         for index in 0..T::SLOTS {
+            let generation = u16_at(&page, slot_offset::<T>(index) + T::GENERATION);
             match T::decode(slot_bytes::<T>(&page, index)) {
-                SlotState::Used(_) => used += 1,
-                SlotState::Retired => retired += 1,
+                SlotState::Used(_) => {
+                    used += 1;
+                    is_in_range &= generation < GENERATION_RETIRED;
+                }
+                SlotState::Retired => {
+                    retired += 1;
+                    is_in_range &= generation == GENERATION_RETIRED;
+                }
                 SlotState::Free { .. } => {}
             }
+        }
+        if !is_in_range {
+            self.report(number, "a slot's generation is out of range");
         }
         if used != usize::from(u16_at(&page, USED)) || retired != usize::from(u16_at(&page, RETIRED)) {
             self.report(number, "the counts of used or retired slots are wrong");

@@ -319,6 +319,63 @@ fn damage_is_reported() {
     }
 }
 
+/// A table whose page 0 has a used slot, a free one and a retired one, whose page 1 is gone and has left its floor, and
+/// whose page 2 was made anew above its floor; `record` makes a record of a generation.
+fn with_generations<T: Table>(record: impl Fn(u16) -> T::Record) -> MemPager {
+    let mut w = MemPager::default();
+    let mut put = |slot: u64, generation| {
+        put_run::<T, _>(&mut w, T::slot(slot), &[record(generation)]).unwrap();
+        T::slot(slot)
+    };
+    let page = T::SLOTS as u64;
+    let slots = [put(0, 0), put(1, 0), put(2, GENERATION_RETIRED - 1), put(page, 6), put(2 * page, 6)];
+    slots[1..].iter().for_each(|slot| free_slot::<T, _>(&mut w, *slot).unwrap());
+    put_run::<T, _>(&mut w, T::slot(2 * page), &[record(7)]).unwrap();
+    w
+}
+
+fn generations_out_of_range_are_problems<T: Table>(record: impl Fn(u16) -> T::Record) {
+    let w = with_generations::<T>(&record);
+    let problems = |w: &MemPager| {
+        let mut problems = Vec::new();
+        check::<T, _>(w, &mut |_| {}, &mut |error| problems.push(error.to_string()));
+        problems
+    };
+    assert_eq!(problems(&w), Vec::<String>::new());
+    let directory = Root::read::<T, _>(&w).unwrap().unwrap().page;
+    let table = |logical| entry_of::<T, _>(&w, logical).unwrap().page.unwrap();
+    let generation = |index| slot_offset::<T>(index) + T::GENERATION;
+    let floor = |logical: usize| ENTRIES + logical * ENTRY_BYTES + 6;
+    for (page, at, value, why) in [
+        (table(0), generation(0), 0x7fff, "a slot's generation is out of range"),
+        (table(0), generation(0), 0xffff, "a slot's generation is out of range"),
+        (table(0), generation(2), 0x8000, "a slot's generation is out of range"),
+        (table(0), generation(2), 0xffff, "a slot's generation is out of range"),
+        (table(2), generation(1), 0x7fff, "the counts of used or retired slots are wrong"),
+        (directory, floor(1), 0x7fff, "an entry says full of what has room, or the other way round"),
+        (directory, floor(1), 0x8000, "the floor of an entry is out of range"),
+        (directory, floor(2), 0x8000, "the floor of an entry is out of range"),
+        (directory, floor(3), 0xffff, "the floor of an entry is out of range"),
+    ] {
+        let mut w = with_generations::<T>(&record);
+        put_u16(w.page_mut(page).unwrap(), at, value);
+        let expected = Error::Corrupt { page, why }.to_string();
+        assert_eq!(problems(&w), [expected], "{} {value:#x} at {at}", T::NAME);
+    }
+}
+
+#[test]
+fn a_generation_out_of_range_is_not_called_sound() {
+    generations_out_of_range_are_problems::<crate::nodes::Nodes>(|generation| node(generation, 1));
+    generations_out_of_range_are_problems::<crate::edges::Edges>(|generation| EdgeRecord {
+        start: NodeSlot(0),
+        end: NodeSlot(0),
+        type_: TypeId(0),
+        generation,
+        properties: None,
+    });
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     /// A run of new nodes, where the slots are free.
