@@ -238,7 +238,8 @@ impl SpaceMap {
     }
 
     /// Shows the pages of the map itself and the slotted pages that it knows: for the check of a whole file, and
-    /// for compaction.
+    /// for compaction. `problem` hears of classes that no page can have. Whether a class is right cannot be told, as
+    /// it may be stale.
     ///
     /// # Errors
     /// What the store says; [`Error::Corrupt`] if the map contradicts itself.
@@ -247,8 +248,9 @@ impl SpaceMap {
         r: &R,
         own: &mut dyn FnMut(PageNo),
         known: &mut dyn FnMut(PageNo),
+        problem: &mut dyn FnMut(Error),
     ) -> Result<()> {
-        map::visit(r, self.root, own, known)
+        map::visit(r, self.root, &mut map::Visit { own, known, problem })
     }
 
     /// The room of a page that may or may not be one of this map any more; none if it is not.

@@ -10,7 +10,7 @@ use graphite_graph::import::{EdgeBatch, NodeBatch};
 use graphite_graph::nodes::{put_node, read_node};
 use graphite_graph::{EdgeSlot, GraphDb, LabelSetId, NodeId, NodeSlot, TypeId, state};
 use graphite_store::disk::SimDisk;
-use graphite_store::{PageKind, PageReader, PageWriter};
+use graphite_store::{PAGE_BODY_BYTES, PageKind, PageNo, PageReader, PageWriter};
 
 /// Ten nodes in a ring.
 fn ring() -> GraphDb {
@@ -101,4 +101,26 @@ fn a_page_with_two_owners_is_named_with_both() {
     });
     let two = "it has two owners: the catalog and the commit tokens";
     assert!(problems.iter().any(|problem| problem.contains(two)), "{problems:?}");
+}
+
+/// A class is a hint: what no page can have is damage of the map, and what another page could have is not.
+#[test]
+fn a_class_of_free_space_that_no_page_has_is_not_called_sound() {
+    let db = ring();
+    let mut map = None;
+    let mut set = |class: u8| {
+        after(&db, |turn| {
+            let root = turn.state(state::ADJACENCY_SPACE_ROOT).unwrap() & 0xffff_ffff;
+            let root = PageNo(u32::try_from(root).unwrap());
+            let classes = turn.page_mut(root).unwrap().range_mut(8..PAGE_BODY_BYTES);
+            *classes.iter_mut().find(|class| **class != 0).unwrap() = class;
+            map = Some(root);
+        })
+    };
+    let found = [17, 0xff].map(&mut set);
+    assert!(set(1).is_empty() && set(16).is_empty());
+    let map = map.unwrap();
+    for problems in found {
+        assert_eq!(problems, [format!("{map}: a class of free space is out of range")]);
+    }
 }

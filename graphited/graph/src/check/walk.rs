@@ -106,8 +106,11 @@ impl<'a, R: PageReader> Walk<'a, R> {
             (RECORDS, Part::RecordSpace, Part::Records, &spaces.records, PageKind::Record),
             (BLOCKS, Part::AdjacencySpace, Part::Adjacency, &spaces.adjacency, PageKind::Adjacency),
         ] {
-            let mut known = Vec::new();
-            self.part(map, &|| map.to_string(), |r, own| space.visit(r, own, &mut |page| known.push(page)));
+            let (mut known, mut problems) = (Vec::new(), Vec::new());
+            self.part(map, &|| map.to_string(), |r, own| {
+                space.visit(r, own, &mut |page| known.push(page), &mut |error| problems.push(error))
+            });
+            problems.into_iter().for_each(|error| self.error("", error));
             for page in known {
                 self.own(page, part, "");
                 self.slotted(of, page, kind);

@@ -332,7 +332,8 @@ proptest! {
         }
         let mut owned = BTreeSet::from([STATE_PAGE]);
         let mut known = BTreeSet::new();
-        space.visit(&w, &mut |page| assert!(owned.insert(page)), &mut |page| assert!(known.insert(page))).unwrap();
+        let (mut own, mut know) = (|page| assert!(owned.insert(page)), |page| assert!(known.insert(page)));
+        space.visit(&w, &mut own, &mut know, &mut |error| panic!("{error}")).unwrap();
         prop_assert_eq!(&known, &places.iter().flatten().map(|at| at.page).collect::<BTreeSet<_>>());
         for (index, place) in places.iter().enumerate() {
             let Some(at) = *place else {

@@ -13,7 +13,7 @@
 //! The state slot of the root has the root's page number in its lower 32 bits, and the height above them. Map
 //! pages are made as needed and never freed.
 
-use graphite_store::{PAGE_BODY_BYTES, Page, PageKind, PageNo, PageReader, PageWriter, STATE_PAGE};
+use graphite_store::{PAGE_BODY_BYTES, Page, PageKind, PageNo, PageReader, PageWriter, STATE_PAGE, record};
 
 use crate::{Error, Result};
 
@@ -185,15 +185,20 @@ fn make_page<W: PageWriter>(w: &mut W, level: usize, of: PageNo) -> Result<PageN
     Ok(number)
 }
 
-/// Shows every page of the map itself, then every page that it knows.
-pub(super) fn visit<R: PageReader>(
-    r: &R,
-    root: usize,
-    own: &mut dyn FnMut(PageNo),
-    known: &mut dyn FnMut(PageNo),
-) -> Result<()> {
+/// Whom to show a whole map.
+pub(super) struct Visit<'a> {
+    /// Every page of the map itself.
+    pub(super) own: &'a mut dyn FnMut(PageNo),
+    /// Every page that it knows.
+    pub(super) known: &'a mut dyn FnMut(PageNo),
+    /// Every page of the map with a class that no page can have.
+    pub(super) problem: &'a mut dyn FnMut(Error),
+}
+
+/// Shows the whole map.
+pub(super) fn visit<R: PageReader>(r: &R, root: usize, visit: &mut Visit<'_>) -> Result<()> {
     let Some((number, height)) = read_root(r, root)? else { return Ok(()) };
-    visit_below(r, number, height - 1, PageNo(0), own, known)
+    visit_below(r, number, height - 1, PageNo(0), visit)
 }
 
 /// The depth is bounded by `level`, which each page has to confirm.
@@ -202,16 +207,20 @@ fn visit_below<R: PageReader>(
     number: PageNo,
     level: usize,
     first: PageNo,
-    own: &mut dyn FnMut(PageNo),
-    known: &mut dyn FnMut(PageNo),
+    visit: &mut Visit<'_>,
 ) -> Result<()> {
-    own(number);
+    (visit.own)(number);
     let page = map_page(r, number, level, first)?;
     if level == 0 {
+        let mut highest = 0;
         for (class, number) in page.body()[ENTRIES..].iter().zip(first.0..) {
             if *class != 0 {
-                known(PageNo(number));
+                (visit.known)(PageNo(number));
+                highest = highest.max(*class);
             }
+        }
+        if highest > class_of_room(record::RECORD_BYTES_MAX) {
+            (visit.problem)(Error::Corrupt { page: number, why: "a class of free space is out of range" });
         }
         return Ok(());
     }
@@ -219,7 +228,7 @@ fn visit_below<R: PageReader>(
         let child = u32_at(&page, ENTRIES + index * 4);
         let below = u64::from(first.0) + index as u64 * reach(level);
         match u32::try_from(below) {
-            Ok(below) if child != 0 => visit_below(r, PageNo(child), level - 1, PageNo(below), own, known)?,
+            Ok(below) if child != 0 => visit_below(r, PageNo(child), level - 1, PageNo(below), visit)?,
             _ => {}
         }
     }

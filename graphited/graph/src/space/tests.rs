@@ -10,7 +10,8 @@ use super::*;
 /// Proves that the map owns itself and exactly the pages that have records, and that those are all pages.
 fn check_all(w: &MemPager, space: &SpaceMap, records: &BTreeMap<(PageNo, u16), Vec<u8>>) {
     let (mut all, mut known) = (BTreeSet::from([STATE_PAGE]), BTreeSet::new());
-    space.visit(w, &mut |page| assert!(all.insert(page)), &mut |page| assert!(known.insert(page))).unwrap();
+    let (mut own, mut know) = (|page| assert!(all.insert(page)), |page| assert!(known.insert(page)));
+    space.visit(w, &mut own, &mut know, &mut |error| panic!("{error}")).unwrap();
     let used: BTreeSet<PageNo> = records.keys().map(|(page, _)| *page).collect();
     assert_eq!(known, used);
     all.extend(known);
@@ -24,7 +25,7 @@ fn check_all(w: &MemPager, space: &SpaceMap, records: &BTreeMap<(PageNo, u16), V
 
 fn known_pages(w: &MemPager, space: &SpaceMap) -> usize {
     let mut known = 0;
-    space.visit(w, &mut |_| {}, &mut |_| known += 1).unwrap();
+    space.visit(w, &mut |_| {}, &mut |_| known += 1, &mut |error| panic!("{error}")).unwrap();
     known
 }
 
