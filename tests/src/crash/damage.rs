@@ -4,6 +4,7 @@
 //! have hit what belongs to nobody; what is read is then the whole truth. Only one thing cannot be told from a write that was
 //! torn, and is allowed: that the last group of the log is gone.
 
+use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,9 @@ use super::explore::FIXED_PAGES;
 use super::picture::Picture;
 use super::recorder::{Recorder, Run};
 use super::{PATH, Workload, words, workloads};
+
+/// Before the log in a segment's file.
+const SEGMENT_HEADER_BYTES: u64 = 4096;
 
 /// What harm was done, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +160,28 @@ pub fn harm(state: State, places: Places) -> Harm {
     harm.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the words name this page, and not only one whose number begins with the same digits.
+fn names_page(words: &str, number: u64) -> bool {
+    let page = format!("page {number}");
+    words.split(&page).skip(1).any(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+}
+
+/// Up to which LSN a segment may be harmed: one that was cut is not believed in any of its bytes.
+fn harmed_up_to(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> u64 {
+    let len = victim.run.disk.read_file(path).expect("it is there").len() as u64;
+    let (payload, at) = (len - SEGMENT_HEADER_BYTES, if is_cut { len } else { at });
+    let number = path.file_stem().and_then(OsStr::to_str).and_then(|number| number.parse::<u64>().ok());
+    number.expect("a segment's name is its number") * payload + at.saturating_sub(SEGMENT_HEADER_BYTES)
+}
+
+/// Whether the words name the segment, or where what is damaged begins in the log: not behind `lsn`.
+fn names_log(words: &str, path: &Path, lsn: u64) -> bool {
+    let segment = path.file_name().and_then(OsStr::to_str).expect("a segment has a name");
+    let named = words.split("damaged at LSN ").nth(1).and_then(|rest| rest.split(':').next());
+    words.contains(segment)
+        || named.and_then(|named| named.parse().ok()).is_some_and(|named: u64| named <= lsn)
+}
+
 fn harm_one(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> Harm {
     let doing = if is_cut { "ends at" } else { "has another byte at" };
     let what = format!("{:?}: {} {doing} {at}", victim.state, path.display());
@@ -163,17 +189,21 @@ fn harm_one(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> Harm {
     let said = catch_unwind(AssertUnwindSafe(|| ask(&victim.run.workload, &victim.run, &disk)));
     let newest = victim.run.pictures.len() - 1;
     let mut harm = Harm::default();
+    let names = |words: &str| match path == Path::new(PATH) {
+        true if is_cut => words.contains("page ") || words.contains(&format!("{PATH} ")),
+        true => names_page(words, at / PAGE_BYTES as u64),
+        false => names_log(words, path, harmed_up_to(victim, path, at, is_cut)),
+    };
     match said {
         Err(_) => panic!("{what}: the code panicked, as said above"),
         Ok(Said::WrongAnswer) => panic!("{what}: what is there was never there"),
         Ok(Said::Refused(error)) => {
             assert!(is_damage(&error), "{what}: it is refused for another reason: {error}");
+            assert!(names(&error.to_string()), "{what}: it is refused, and the place is not named: {error}");
             harm.refused = 1;
         }
         Ok(Said::Found(words)) => {
-            let page = format!("page {}", at / PAGE_BYTES as u64);
-            let names = is_cut || path != Path::new(PATH) || words.contains(&page);
-            assert!(names, "{what}: it is found, and the page is not named: {words}");
+            assert!(names(&words), "{what}: it is found, and the place is not named: {words}");
             harm.found = 1;
         }
         Ok(Said::Shows(found)) if found == newest => {
