@@ -46,11 +46,44 @@ fn a_fault_strikes_the_operation_it_names_and_no_other() {
     a.write_at(&[1], 0).unwrap();
     b.write_at(&[1], 0).unwrap();
     a.write_at(&[2], 0).unwrap();
-    assert_eq!(kind(b.write_at(&[2], 0)), ErrorKind::StorageFull);
+    assert_eq!(kind(b.write_at(&[2], 1)), ErrorKind::StorageFull);
     b.sync().unwrap();
-    assert_eq!(disk.read_file(B).unwrap(), [1], "a write that failed is not done");
+    assert_eq!(disk.read_file(B).unwrap(), [1], "a write that failed makes no file longer");
     b.write_at(&[3], 0).unwrap();
     assert_eq!(disk.read_file(B).unwrap(), [3], "the fault was for once");
+}
+
+#[test]
+fn a_write_that_fails_may_leave_any_of_its_sectors() {
+    const SECTORS: usize = 3;
+    let disk = disk();
+    let a = create(&disk, A);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        a.write_at(&[0; SECTORS * 512], 0).unwrap();
+        disk.inject(Fault::on(OpKind::Write));
+        a.write_at(&[7; SECTORS * 512], 0).unwrap_err();
+        let bytes = disk.read_file(A).unwrap();
+        let sectors: Vec<&[u8]> = bytes.chunks(512).collect();
+        assert!(sectors.iter().all(|sector| sector.iter().all(|byte| *byte == sector[0])));
+        seen.insert(sectors.iter().map(|sector| sector[0] == 7).collect::<Vec<bool>>());
+    }
+    assert_eq!(seen.len(), 1 << SECTORS, "each of them may be there or not");
+}
+
+#[test]
+fn what_is_looked_at_fails_only_if_it_is_meant() {
+    let disk = disk();
+    let a = create(&disk, A);
+    disk.inject(Fault::on_any_change());
+    assert_eq!((a.len().unwrap(), a.try_lock().unwrap(), a.links().unwrap()), (0, true, 1));
+    disk.clear_faults();
+    let before = disk.counters().looks;
+    disk.inject(Fault::on(OpKind::Look).after(3));
+    assert!(disk.exists(Path::new(A)).unwrap() && a.is_at(Path::new(A)).unwrap());
+    assert_eq!(disk.list(Path::new("/db")).unwrap(), [Path::new(A)]);
+    assert_eq!(kind(disk.open(Path::new(A), OpenMode::Existing)), ErrorKind::Other);
+    assert_eq!(disk.counters().looks, before + 4);
 }
 
 #[test]
@@ -133,7 +166,7 @@ fn counters_and_trace_tell_what_was_asked() {
     disk.create_dir(Path::new("/db/wal")).unwrap();
     disk.remove(Path::new(B)).unwrap();
     sync_dir(&disk);
-    let counters = Counters { reads: 1, writes: 1, syncs: 1, sync_dirs: 1, bytes_written: 100 };
+    let counters = Counters { reads: 1, looks: 0, writes: 1, syncs: 1, sync_dirs: 1, bytes_written: 100 };
     assert_eq!(disk.counters(), counters);
     let expected = [
         (OpKind::Create, A, 0, 0),
