@@ -20,8 +20,9 @@
 //! 2. An entry is full if nothing below it is free: its table page has only used and retired slots, or has no
 //!    page and floor 32767, or all entries of its directory page are full. So the free slots are found without
 //!    reading what is full, and a change of a slot reaches the directory only at the border.
-//! 3. A table page without a used slot is freed; the floor is raised to the largest generation that it had.
-//!    So a slot's generation never falls back to one that it had before.
+//! 3. A table page without a used slot is freed; the floor is raised to the largest generation that it had. So a slot's
+//!    generation never falls back to one that it had before. But it stays while some of its slots are retired and others
+//!    free: a floor that speaks for all would retire those, too, among them some that were handed out.
 //! 4. A slot at generation 32767 is retired: it is neither used nor free. So ids stay below 2^63 and fit a
 //!    signed integer of any language.
 

@@ -96,7 +96,7 @@ pub(crate) fn free_slot<T: Table, W: PageWriter>(w: &mut W, slot: T::Slot) -> Re
     }
     let used = u16_at(page, USED).saturating_sub(1);
     put_u16(page, USED, used);
-    if used == 0 {
+    if is_to_be_freed::<T>(page) {
         let floor = highest_generation::<T>(page).max(entry.floor);
         w.free(number)?;
         return set_entry::<T, W>(w, logical, Entry { page: None, full: floor == GENERATION_RETIRED, floor });
@@ -118,6 +118,11 @@ pub(crate) fn move_page<T: Table, W: PageWriter>(w: &mut W, logical: u64) -> Res
     *w.page_mut(number)?.body_mut() = body;
     set_entry::<T, W>(w, logical, Entry { page: Some(number), ..entry })?;
     Ok(w.free(old)?)
+}
+
+/// Invariant 3 of the table.
+pub(super) fn is_to_be_freed<T: Table>(page: &Page) -> bool {
+    u16_at(page, USED) == 0 && (u16_at(page, RETIRED) == 0 || is_full::<T>(page))
 }
 
 fn is_full<T: Table>(page: &Page) -> bool {

@@ -2,6 +2,7 @@
 
 use graphite_store::{PageNo, PageReader, STATE_PAGE};
 
+use super::change::is_to_be_freed;
 use super::{
     Entry, FANOUT, FULL_ENTRIES, GENERATION_RETIRED, RETIRED, Root, SlotState, Table, USED, check_table_page,
     directory_page, page_count, reach, slot_bytes, slot_offset, u16_at,
@@ -112,7 +113,7 @@ impl<R: PageReader> Walk<'_, R> {
         if used != usize::from(u16_at(&page, USED)) || retired != usize::from(u16_at(&page, RETIRED)) {
             self.report(number, "the counts of used or retired slots are wrong");
         }
-        if used == 0 {
+        if is_to_be_freed::<T>(&page) {
             self.report(number, "a table page without users was not freed");
         }
         self.used += used as u64;
