@@ -68,7 +68,9 @@ fn compare(client: &mut Client, dir: &OsStr, kill: u64) -> u64 {
 fn what_the_writers_were_told_is_there_after_every_kill() {
     let kills = std::env::var("GRAPHITE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let seed = seed();
-    println!("GRAPHITE_SEED={seed}");
+    println!(
+        "GRAPHITE_SEED={seed} GRAPHITE_KILLS={kills} cargo test -p graphite-tests --test daemon_kills -- --nocapture"
+    );
     let (scratch, mut random) = (Scratch::new(), Random::new(seed));
     let (db, dir) = (scratch.path("killed"), scratch.path(""));
     let mut daemon = Daemon::start(&db, &SETTINGS);

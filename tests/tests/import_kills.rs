@@ -435,7 +435,7 @@ fn expected() -> Contents {
 #[test]
 fn a_daemon_killed_fifty_times_in_an_import_loses_and_adds_nothing() {
     let seed = seed();
-    println!("GRAPHITE_SEED={seed}");
+    println!("GRAPHITE_SEED={seed} cargo test -p graphite-tests --test import_kills -- --nocapture");
     let mut random = Random(seed);
     let scratch = Scratch::new();
     let mut import = Import { db: scratch.path("db"), first_ids: Vec::new(), acknowledged: 0, sent: 0 };

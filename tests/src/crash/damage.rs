@@ -47,12 +47,14 @@ pub enum State {
 }
 
 /// Which places are harmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Places {
     /// Every byte, and every length.
     All,
     /// The headers of pages and groups, and some of the rest.
     Some,
+    /// The one that a failure named.
+    One(String),
 }
 
 /// A database that waits to be harmed.
@@ -141,7 +143,10 @@ fn is_damage(error: &Error) -> bool {
 /// If a change was not found, or was taken for the truth, or something panicked.
 pub fn harm(state: State, places: Places) -> Harm {
     let victim = Victim::new(state).unwrap_or_else(|error| panic!("{error}"));
-    let all = all_places(&victim, places);
+    let mut all = all_places(&victim, &places);
+    if let Places::One(only) = &places {
+        all.retain(|(path, at, is_cut)| name(path, *at, *is_cut) == *only);
+    }
     let harm = Mutex::new(Harm::default());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -182,9 +187,16 @@ fn names_log(words: &str, path: &Path, lsn: u64) -> bool {
         || named.and_then(|named| named.parse().ok()).is_some_and(|named: u64| named <= lsn)
 }
 
+/// What a place is called, to harm it again.
+fn name(path: &Path, at: u64, is_cut: bool) -> String {
+    format!("{}:{at}{}", path.display(), if is_cut { ":end" } else { "" })
+}
+
 fn harm_one(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> Harm {
     let doing = if is_cut { "ends at" } else { "has another byte at" };
-    let what = format!("{:?}: {} {doing} {at}", victim.state, path.display());
+    let again =
+        format!("GRAPHITE_DAMAGE='{}' cargo test -p graphite-tests --test damage", name(path, at, is_cut));
+    let what = format!("{:?}: {} {doing} {at} (again: {again})", victim.state, path.display());
     let disk = victim.harm(path, at, is_cut);
     let said = catch_unwind(AssertUnwindSafe(|| ask(&victim.run.workload, &victim.run, &disk)));
     let newest = victim.run.pictures.len() - 1;
@@ -220,7 +232,7 @@ fn harm_one(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> Harm {
     harm
 }
 
-fn all_places(victim: &Victim, places: Places) -> Vec<(PathBuf, u64, bool)> {
+fn all_places(victim: &Victim, places: &Places) -> Vec<(PathBuf, u64, bool)> {
     let mut all = Vec::new();
     for path in victim.run.disk.files() {
         let len = victim.run.disk.read_file(&path).expect("it is there").len() as u64;
@@ -230,7 +242,7 @@ fn all_places(victim: &Victim, places: Places) -> Vec<(PathBuf, u64, bool)> {
         let used = used.iter().rposition(|&byte| byte != 0).map_or(0, |at| at as u64 + 1);
         let page = |at: u64| at % PAGE_BYTES as u64;
         let is_tried = |at: &u64| match places {
-            Places::All => true,
+            Places::All | Places::One(_) => true,
             Places::Some if is_file => {
                 page(*at) < 24 || (page(*at) + at / PAGE_BYTES as u64).is_multiple_of(41)
             }
@@ -241,7 +253,7 @@ fn all_places(victim: &Victim, places: Places) -> Vec<(PathBuf, u64, bool)> {
             bytes.filter(|(_, at, _)| !is_file || at / (PAGE_BYTES as u64) < 2 || victim.is_owned(*at)),
         );
         let step = match places {
-            Places::All => 1,
+            Places::All | Places::One(_) => 1,
             Places::Some => 509,
         };
         let ends = (0..len).step_by(step).chain((0..len).step_by(PAGE_BYTES));
