@@ -9,7 +9,7 @@ use std::sync::Arc;
 use graphite_store::clock::SimClock;
 use graphite_store::disk::SimDisk;
 use graphite_store::{Error, Lsn, PageKind, PageNo, PageReader, PageWriter, Snapshot, Store, StoreOptions};
-use support::{PATH, open, options};
+use support::{COUNTER, PATH, open, options};
 
 fn new_page(store: &Store) -> PageNo {
     let mut turn = store.turn().unwrap();
@@ -208,6 +208,7 @@ fn past_the_limit_of_old_versions_the_oldest_snapshot_is_let_down_and_never_lied
     let store = open(&SimDisk::new()).unwrap();
     let pages: Vec<PageNo> = (0..40).map(|_| new_page(&store)).collect();
     let oldest = store.snapshot().unwrap();
+    oldest.state(COUNTER).unwrap();
     for value in 1..=2 {
         for &page in &pages {
             store.wait_visible(put(&store, page, value)).unwrap();
@@ -216,6 +217,8 @@ fn past_the_limit_of_old_versions_the_oldest_snapshot_is_let_down_and_never_lied
     let results: Vec<_> = pages.iter().map(|&page| oldest.page(page).map(|p| p.body()[0])).collect();
     assert!(results.iter().any(|r| matches!(r, Err(Error::SnapshotTooOld))), "{results:?}");
     assert!(results.iter().all(|r| matches!(r, Ok(0) | Err(Error::SnapshotTooOld))), "{results:?}");
+    let roots = oldest.state(COUNTER);
+    assert!(matches!(roots, Err(Error::SnapshotTooOld)), "what it has looked up is no longer good: {roots:?}");
     let fresh = store.snapshot().unwrap();
     assert!(pages.iter().all(|&page| get(&fresh, page) == 2));
 }
