@@ -5,8 +5,9 @@
 //! none is there that nobody points at; each edge is in the adjacency of both its ends and each entry is an edge; degrees
 //! and counters are right; and each page has one owner or is free.
 //!
-//! Invariant: only what contradicts something is a problem. A snapshot that is too old and a disk that does not answer
-//! prove nothing, so they end the check with their error.
+//! Invariant: only what contradicts something, or a page that the disk does not give back, is a problem. A snapshot that is
+//! too old, and a disk that shows neither copy of the superblock or not the log, prove nothing, so they end the check with
+//! their error.
 
 mod mirror;
 mod pages;
@@ -92,8 +93,7 @@ impl<R: PageReader> PageReader for Until<'_, R> {
 /// Checks the database that `pages` are of, until somebody raises `stop`.
 ///
 /// # Errors
-/// `Interrupted`, if somebody did. What kept it from looking at everything: a snapshot that is too old, a disk that does
-/// not answer.
+/// `Interrupted`, if somebody did. What kept it from looking at everything, as a snapshot that is too old.
 pub fn check(
     pages: &Snapshot,
     catalog: &Catalog,
@@ -162,7 +162,7 @@ fn look(
     progress: &Progress<'_>,
 ) -> Result<CheckReport> {
     let mut report = CheckReport::default();
-    sweep.superblocks(&mut |page, why| report.add(Problem::of_page(page, why)))?;
+    sweep.superblocks(&mut |page, why| report.add(Problem::of_page(page, why)));
     let use_ = sweep.page_use(&mut |error| report.add(Problem::of_error("", &error.into())))?;
     report.pages_total = u64::from(use_.count());
     report.pages_used = use_.used();

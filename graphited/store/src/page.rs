@@ -320,6 +320,9 @@ pub enum CorruptPage {
     /// The file ends before the page does.
     #[error("the file ends before it does")]
     Truncated,
+    /// The disk does not give it back. Only who looks at a whole file calls that damage of the page.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// No commit can have made it: the log does not reach so far.
     #[error("it is as of {found}, and the log ends at {end}")]
     AboveLog {

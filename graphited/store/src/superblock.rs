@@ -137,10 +137,17 @@ impl Superblock {
     /// # Errors
     /// [`Error::NotADatabase`], [`Error::FormatVersion`], [`Error::CorruptSuperblock`], or the disk's.
     pub(crate) fn read(file: &dyn DiskFile, path: &Path) -> Result<Superblock> {
+        let (best, unread) = Superblock::read_either(file, path)?;
+        unread.map_or(Ok(best), Err)
+    }
+
+    /// As [`Superblock::read`], and takes the one copy if the disk does not give back the other, of which it gives the
+    /// error.
+    pub(crate) fn read_either(file: &dyn DiskFile, path: &Path) -> Result<(Superblock, Option<Error>)> {
         let len = file.len().map_err(|e| Error::io("read", path, &e))?;
-        let mut head = vec![0; usize::try_from(len.min(16 + 4)).expect("at most 20")];
-        file.read_at(&mut head, 0).map_err(|e| Error::io("read", path, &e))?;
         if len < COPIES * PAGE_BYTES as u64 {
+            let mut head = vec![0; usize::try_from(len.min(16 + 4)).expect("at most 20")];
+            file.read_at(&mut head, 0).map_err(|e| Error::io("read", path, &e))?;
             return Err(Error::NotADatabase {
                 path: path.into(),
                 expected: format!(
@@ -154,35 +161,36 @@ impl Superblock {
                 ),
             });
         }
-        let mut copies: Vec<Box<[u8; PAGE_BYTES]>> = Vec::new();
+        let (mut copies, mut unread) = (Vec::new(), None);
         for copy in 0..COPIES {
             let mut raw = Box::new([0; PAGE_BYTES]);
-            file.read_at(&mut raw[..], copy * PAGE_BYTES as u64).map_err(|e| Error::io("read", path, &e))?;
-            copies.push(raw);
+            match file.read_at(&mut raw[..], copy * PAGE_BYTES as u64) {
+                Ok(()) => copies.push((raw, copy)),
+                Err(error) => unread = Some(Error::io("read", path, &error)),
+            }
         }
-        if let Some(best) = copies
-            .iter()
-            .zip(0..)
-            .filter_map(|(raw, copy)| Superblock::decode(raw, copy))
-            .max_by_key(|s| s.generation)
-        {
-            return if best.segment_bytes_fit() { Ok(best) } else { Err(best.bad_segment_bytes(path)) };
+        let whole = copies.iter().filter_map(|(raw, copy)| Superblock::decode(raw, *copy));
+        match (whole.max_by_key(|s| s.generation), unread) {
+            (Some(best), unread) if best.segment_bytes_fit() => Ok((best, unread)),
+            (Some(best), _) => Err(best.bad_segment_bytes(path)),
+            (None, Some(unread)) => Err(unread),
+            (None, None) => Err(Superblock::refusal(&copies, path)),
         }
-        Err(Superblock::refusal(&copies, &head, path))
     }
 
     /// Neither copy is whole: says which of the reasons it is.
-    fn refusal(copies: &[Box<[u8; PAGE_BYTES]>], head: &[u8], path: &Path) -> Error {
-        let ours = |raw: &[u8; PAGE_BYTES]| raw.starts_with(MAGIC);
-        if !copies.iter().any(|raw| ours(raw)) {
-            let found = format!("a file that starts with {}", show(&head[..head.len().min(16)]));
+    fn refusal(copies: &[(Box<[u8; PAGE_BYTES]>, u64)], path: &Path) -> Error {
+        let ours = || copies.iter().filter(|(raw, _)| raw.starts_with(MAGIC));
+        if ours().next().is_none() {
+            let head = copies.first().map_or(&[][..], |(raw, _)| &raw[..MAGIC.len()]);
+            let found = format!("a file that starts with {}", show(head));
             return Error::NotADatabase {
                 path: path.into(),
                 expected: format!("a file that starts with {}", show(MAGIC)),
                 found,
             };
         }
-        for raw in copies.iter().filter(|raw| ours(raw)) {
+        for (raw, _) in ours() {
             let found = u32::from_le_bytes(*raw[VERSION..].first_chunk().expect("inside the copy"));
             if found != FORMAT_VERSION {
                 return Error::FormatVersion { path: path.into(), found, expected: FORMAT_VERSION };
@@ -206,28 +214,22 @@ impl Superblock {
     }
 }
 
-/// The copies of which the bytes are wrong, by their place.
-///
-/// # Errors
-/// The disk's.
-pub(crate) fn bad_copies(file: &dyn DiskFile, path: &Path) -> Result<Vec<(PageNo, &'static str)>> {
+/// The copies of which the bytes are wrong or cannot be read, by their place.
+pub(crate) fn bad_copies(file: &dyn DiskFile) -> Vec<(PageNo, String)> {
     let mut bad = Vec::new();
     for copy in 0..COPIES {
         let mut raw = Box::new([0; PAGE_BYTES]);
-        match file.read_at(&mut raw[..], copy * PAGE_BYTES as u64) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
-            Err(error) => return Err(Error::io("read", path, &error)),
-        }
-        if Superblock::decode(&raw, copy).is_none() {
-            let why = match copy {
-                0 => "the first copy of the superblock is damaged",
-                _ => "the second copy of the superblock is damaged",
-            };
-            bad.push((PageNo(copy as u32), why));
-        }
+        let which = if copy == 0 { "first" } else { "second" };
+        let why = match file.read_at(&mut raw[..], copy * PAGE_BYTES as u64) {
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+                format!("the {which} copy of the superblock cannot be read: {error}")
+            }
+            _ if Superblock::decode(&raw, copy).is_some() => continue,
+            _ => format!("the {which} copy of the superblock is damaged"),
+        };
+        bad.push((PageNo(copy as u32), why));
     }
-    Ok(bad)
+    bad
 }
 
 fn show(bytes: &[u8]) -> String {

@@ -8,7 +8,8 @@
 //!    version is newer than the snapshot by the time of the read, or half of a write under way was read, the cache decides.
 //! 2. Bytes in the file count as damaged only if the file is what the next reader would have them from. A page whose
 //!    newest version is not in the file yet may be torn there, by a write under way or a crash before.
-//! 3. Nothing that a sweep does changes a byte, or makes a writer wait.
+//! 3. A page that the disk does not give back is a damaged page and no more: whoever looks at a whole file sees the rest.
+//! 4. Nothing that a sweep does changes a byte, or makes a writer wait.
 
 use std::cell::{Cell, RefCell};
 use std::ops::{ControlFlow, Deref};
@@ -102,20 +103,17 @@ impl<'a> Sweep<'a> {
     /// Tells what is wrong with the copies of the superblock. One whole copy is enough to open the database, and opening
     /// it writes both.
     ///
-    /// # Errors
-    /// The disk's.
-    pub fn superblocks(&self, problem: &mut dyn FnMut(PageNo, &'static str)) -> Result<()> {
+    pub fn superblocks(&self, problem: &mut dyn FnMut(PageNo, String)) {
         let inner = self.snapshot.inner();
-        let look = || bad_copies(&*inner.file, &inner.path);
-        if look()?.is_empty() {
-            return Ok(());
+        let look = || bad_copies(&*inner.file);
+        if look().is_empty() {
+            return;
         }
         // They may just be written.
         let _nobody_writes = inner.checkpointing.lock();
         if inner.poison.get().is_none() {
-            look()?.into_iter().for_each(|(page, why)| problem(page, why));
+            look().into_iter().for_each(|(page, why)| problem(page, why));
         }
-        Ok(())
     }
 }
 
@@ -128,7 +126,7 @@ impl SweptFile<'_> {
     /// wrong with them. Others may hold anything. Returns the bytes read.
     ///
     /// # Errors
-    /// The disk's.
+    /// The length of the file cannot be told.
     pub fn each_page(
         &self,
         pages: &PageUse,
@@ -155,7 +153,7 @@ impl SweptFile<'_> {
                 let raw = bytes.get((number.0 - first) as usize);
                 let found = match raw.map(|raw| check_bytes(raw, number, inner.database)) {
                     Some(Ok(kind)) => Ok(kind),
-                    _ => look_again(inner, number)?,
+                    _ => look_again(inner, number),
                 };
                 if visit(number, found).is_break() {
                     return Ok(bytes_read);
@@ -167,21 +165,40 @@ impl SweptFile<'_> {
 }
 
 /// The page's bytes in the file were wrong. By invariant 2 that may be in order.
-fn look_again(inner: &Inner, number: PageNo) -> Result<Result<PageKind, CorruptPage>> {
+fn look_again(inner: &Inner, number: PageNo) -> Result<PageKind, CorruptPage> {
     let mut verdict = Err(CorruptPage::Truncated);
     for _ in 0..TRIES_MAX {
         if let Some(newest) = &*inner.cache.newest(number)
             && !newest.in_file.load(Ordering::Acquire)
         {
-            return Ok(Ok(newest.page.kind()));
+            return Ok(newest.page.kind());
         }
         match inner.read_page(number) {
-            Ok(page) => return Ok(Ok(page.kind())),
+            Ok(page) => return Ok(page.kind()),
             Err(Error::CorruptPage { why, .. }) => verdict = Err(why),
-            Err(error) => return Err(error),
+            // The disk has tried it several times itself.
+            Err(error) => return Err(CorruptPage::Unreadable(words_of(error))),
         }
     }
-    Ok(verdict)
+    verdict
+}
+
+/// The system's own words, if they are the system's.
+fn words_of(error: Error) -> String {
+    match error {
+        Error::Io { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
+/// By invariant 3, what reading page `number` failed with.
+fn as_damage(inner: &Inner, number: PageNo, error: Error) -> Error {
+    match error {
+        Error::Io { doing: "read", path, message, .. } if path == inner.path => {
+            Error::CorruptPage { page: number, why: CorruptPage::Unreadable(message) }
+        }
+        other => other,
+    }
 }
 
 impl PageReader for Sweep<'_> {
@@ -210,7 +227,8 @@ impl PageReader for Sweep<'_> {
                 return Ok(SweptPage::Own(page));
             }
         }
-        self.snapshot.page(number).map(SweptPage::Cached)
+        let shown = self.snapshot.page(number).map(SweptPage::Cached);
+        shown.map_err(|error| as_damage(inner, number, error))
     }
 }
 

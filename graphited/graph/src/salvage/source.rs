@@ -33,7 +33,7 @@ impl<'a> Source<'a> {
         progress: &Progress<'_>,
     ) -> Result<Source<'a>> {
         let mut found: Vec<(PageNo, PageKind)> = Vec::new();
-        pages.superblocks(&mut |page, why| lost.add(Problem::of_page(page, why)))?;
+        pages.superblocks(&mut |page, why| lost.add(Problem::of_page(page, why)));
         let use_ = pages.page_use(&mut |error| lost.add(Problem::of_error("", &error.into())))?;
         progress.set_total(use_.used());
         pages.file().each_page(&use_, |page, kind| {

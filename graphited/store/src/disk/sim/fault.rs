@@ -1,6 +1,7 @@
 //! What a test may ask of a simulated disk, and what the disk tells it: faults, crash points, trace, counters.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +73,7 @@ pub enum LastOp {
 pub struct Fault {
     on: Option<OpKind>,
     path: Option<PathBuf>,
+    bytes: Option<Range<u64>>,
     skip: u64,
     forever: bool,
     error: io::ErrorKind,
@@ -80,7 +82,14 @@ pub struct Fault {
 impl Fault {
     /// The next operation of this kind fails, once, with an error of kind `Other`.
     pub fn on(kind: OpKind) -> Fault {
-        Fault { on: Some(kind), path: None, skip: 0, forever: false, error: io::ErrorKind::Other }
+        Fault {
+            on: Some(kind),
+            path: None,
+            bytes: None,
+            skip: 0,
+            forever: false,
+            error: io::ErrorKind::Other,
+        }
     }
 
     /// The next operation of any kind but `Read` and `Look` fails, once, with an error of kind `Other`.
@@ -92,6 +101,12 @@ impl Fault {
     #[must_use]
     pub fn at_path(self, path: impl Into<PathBuf>) -> Fault {
         Fault { path: Some(path.into()), ..self }
+    }
+
+    /// Only operations that concern some of these bytes of a file count.
+    #[must_use]
+    pub fn within(self, bytes: Range<u64>) -> Fault {
+        Fault { bytes: Some(bytes), ..self }
     }
 
     /// Lets so many fitting operations pass first.
@@ -112,10 +127,13 @@ impl Fault {
         Fault { error, ..self }
     }
 
-    fn fits(&self, kind: OpKind, path: &Path) -> bool {
+    fn fits(&self, kind: OpKind, path: &Path, bytes: &Range<u64>) -> bool {
         let changes = !matches!(kind, OpKind::Read | OpKind::Look);
         let kind_fits = self.on.map_or(changes, |on| on == kind);
-        kind_fits && self.path.as_ref().is_none_or(|only| only == path)
+        let overlaps = |only: &Range<u64>| only.start < bytes.end && bytes.start < only.end;
+        kind_fits
+            && self.path.as_ref().is_none_or(|only| only == path)
+            && self.bytes.as_ref().is_none_or(overlaps)
     }
 }
 
@@ -133,10 +151,11 @@ impl Faults {
     }
 
     /// Counts an operation against all faults, and gives the error of the first that it strikes.
-    pub(super) fn strike(&mut self, kind: OpKind, path: &Path) -> Option<io::Error> {
+    pub(super) fn strike(&mut self, kind: OpKind, path: &Path, offset: u64, len: u64) -> Option<io::Error> {
+        let bytes = offset..offset.saturating_add(len);
         let mut error = None;
         self.0.retain_mut(|fault| {
-            if !fault.fits(kind, path) {
+            if !fault.fits(kind, path, &bytes) {
                 return true;
             }
             if fault.skip > 0 {

@@ -70,7 +70,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut life = self.alive()?;
         life.counters.count(OpKind::Read, buffer.len() as u64);
-        match life.faults.strike(OpKind::Read, &self.path) {
+        match life.faults.strike(OpKind::Read, &self.path, offset, buffer.len() as u64) {
             None => life.state.inode(self.inode).read(buffer, offset),
             Some(error) => Err(error),
         }

@@ -116,7 +116,7 @@ impl Life {
     pub(super) fn look(&mut self, path: &Path) -> io::Result<()> {
         self.alive()?;
         self.counters.count(OpKind::Look, 0);
-        self.faults.strike(OpKind::Look, path).map_or(Ok(()), Err)
+        self.faults.strike(OpKind::Look, path, 0, 0).map_or(Ok(()), Err)
     }
 
     /// Does, fails or dies at an operation that changes the disk. `change` gets the life and the change's
@@ -148,7 +148,7 @@ impl Life {
             self.dead = true;
             return Err(crashed());
         }
-        let result = match self.faults.strike(kind, path) {
+        let result = match self.faults.strike(kind, path, offset, len) {
             None => change(self, sequence),
             Some(error) => {
                 on_fault(self);

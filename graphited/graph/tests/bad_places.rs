@@ -1,0 +1,104 @@
+//! The check and the salvage of a file on a disk that does not show all of it: one bad place must hide no other, and what
+//! only could not be looked at must not count as damage.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::open;
+use graphite_graph::check::{CheckReport, Problem, Progress, check_file};
+use graphite_graph::import::{Column, EdgeBatch, NodeBatch};
+use graphite_graph::salvage::{SalvageReport, salvage};
+use graphite_graph::{LabelSetId, NodeId, NodeSlot, Result, Value};
+use graphite_store::clock::SimClock;
+use graphite_store::disk::{Disk, Fault, OpKind, SimDisk};
+use graphite_store::{PAGE_BYTES, PageNo, StoreOptions};
+
+const PATH: &str = "/graph";
+/// More than two pages of the node table have room for.
+const NODES: usize = 600;
+const EDGES: usize = 900;
+const CACHE_BYTES: usize = 8 << 20;
+
+/// A graph that was closed, with a name for each node.
+fn closed() -> SimDisk {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let key = db.key_id_or_create("name").unwrap();
+    let type_ = db.type_id_or_create("next").unwrap();
+    let id = |number: usize| NodeId::new(NodeSlot((number % NODES) as u64), 0);
+    let values = (0..NODES).map(|row| Value::from(format!("node {row}"))).collect();
+    let nodes = NodeBatch { label_sets: vec![LabelSetId(0); NODES], columns: vec![Column { key, values }] };
+    let edges = EdgeBatch {
+        starts: (0..EDGES).map(id).collect(),
+        ends: (0..EDGES).map(|row| id(row * 7 + 1)).collect(),
+        types: vec![type_; EDGES],
+        columns: Vec::new(),
+    };
+    db.import().nodes(b"nodes", 0, nodes).unwrap();
+    db.import().edges(b"edges", 0, edges).unwrap();
+    db.store().flush().unwrap();
+    db.store().close().unwrap();
+    drop(db);
+    disk.process_crash()
+}
+
+fn checked(disk: &SimDisk) -> Result<CheckReport> {
+    let clock = Arc::new(SimClock::default());
+    let progress = Progress::new(&|_, _| {});
+    let report = check_file(Arc::new(disk.clone()), clock, Path::new(PATH), CACHE_BYTES, &progress)?;
+    Ok(report.found)
+}
+
+fn salvaged(disk: &SimDisk, out: &str) -> Result<SalvageReport> {
+    let (disk, clock): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Arc::new(SimClock::default()) as _);
+    let options = StoreOptions {
+        create: true,
+        cache_bytes: CACHE_BYTES,
+        wal_bytes: 8 << 20,
+        ..StoreOptions::default()
+    };
+    let progress = Progress::new(&|_, _| {});
+    salvage(&disk, &clock, Path::new(PATH), Path::new(out), options, &progress)
+}
+
+/// Every read of these pages fails from now on.
+fn unreadable(disk: &SimDisk, pages: std::ops::Range<usize>) {
+    let bytes = (pages.start * PAGE_BYTES) as u64..(pages.end * PAGE_BYTES) as u64;
+    disk.inject(Fault::on(OpKind::Read).at_path(PATH).within(bytes).forever());
+}
+
+fn named(problems: &[Problem], page: usize) -> Vec<&Problem> {
+    problems.iter().filter(|problem| problem.page == Some(PageNo(page as u32))).collect()
+}
+
+/// A sector that the disk gives back no more, in each page of the file in turn.
+#[test]
+fn an_unreadable_page_is_named_and_the_rest_is_checked_and_salvaged() {
+    let whole = closed();
+    let sound = checked(&whole).unwrap();
+    assert!(sound.is_sound() && sound.nodes == NODES as u64 && sound.edges == EDGES as u64);
+    let pages = whole.read_file(PATH).unwrap().len() / PAGE_BYTES;
+    for page in 0..pages {
+        let disk = whole.fork();
+        unreadable(&disk, page..page + 1);
+        let report = checked(&disk).unwrap_or_else(|error| panic!("page {page}: {error}"));
+        let is_in_use = page < 3 || sound.pages.contains(&PageNo(page as u32));
+        let told = named(&report.problems, page);
+        assert_eq!(!told.is_empty(), is_in_use, "page {page}: {:?}", report.problems);
+        assert!(told.iter().all(|problem| problem.why.contains("injected fault")), "{told:?}");
+        let saved = salvaged(&disk, "/saved").unwrap_or_else(|error| panic!("page {page}: {error}"));
+        assert_eq!(!named(&saved.lost, page).is_empty(), is_in_use, "page {page}: {:?}", saved.lost);
+        assert!(saved.nodes >= NODES as u64 - 254, "page {page}: {saved:?}");
+    }
+}
+
+#[test]
+fn both_unreadable_copies_of_the_superblock_end_the_check_with_the_disk_s_words() {
+    let disk = closed();
+    unreadable(&disk, 0..2);
+    let error = checked(&disk).unwrap_err();
+    assert!(error.to_string().contains("injected fault") && !error.is_damage(), "{error}");
+}
