@@ -125,6 +125,9 @@ pub fn check_file(
     progress: &Progress<'_>,
 ) -> Result<FileReport> {
     let looked = Store::look(disk, clock, path, cache_bytes)?;
+    if let Some(error) = looked.log_unread {
+        return Err(error.into());
+    }
     let snapshot = looked.store.snapshot()?;
     is_known_format(&looked.store, &snapshot)?;
     // What cannot be read of it is a problem that the walk meets again.

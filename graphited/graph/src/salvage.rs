@@ -9,6 +9,7 @@
 mod copy;
 mod source;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub struct SalvageReport {
 /// `out`.
 ///
 /// # Errors
-/// Of `Store::look`; `AlreadyExists` if there is anything at `out` or at the place of its log; of the new database, which
+/// Of `Store::look`; `PermissionDenied` at the log; `AlreadyExists` if there is anything at `out` or at the place of its log; of the new database, which
 /// is then not whole.
 pub fn salvage(
     disk: &Arc<dyn Disk>,
@@ -66,6 +67,13 @@ pub fn salvage(
     is_known_format(&looked.store, &snapshot)?;
     let mut lost = CheckReport::default();
     looked.problems.into_iter().for_each(|(page, why)| lost.add(Problem { page, why }));
+    if let Some(error) = looked.log_unread {
+        // A permission can be given; what a bad place held is gone.
+        if matches!(&error, graphite_store::Error::Io { kind: ErrorKind::PermissionDenied, .. }) {
+            return Err(error.into());
+        }
+        lost.add(Problem::of_record(format!("{error}. The commits that are only in the log are lost")));
+    }
     let sweep = Sweep::new(&snapshot);
     let (catalog, unnamed) = Catalog::load_readable(&sweep);
     if let Some(error) = unnamed {

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use graphite_graph::salvage::{SalvageReport, salvage};
 use graphite_graph::{LabelSetId, NodeId, NodeSlot, Result, Value};
 use graphite_store::clock::SimClock;
 use graphite_store::disk::{Disk, Fault, OpKind, SimDisk};
-use graphite_store::{PAGE_BYTES, PageNo, StoreOptions};
+use graphite_store::{PAGE_BYTES, PageNo, StoreOptions, wal_dir};
 
 const PATH: &str = "/graph";
 /// More than two pages of the node table have room for.
@@ -101,4 +102,28 @@ fn both_unreadable_copies_of_the_superblock_end_the_check_with_the_disk_s_words(
     unreadable(&disk, 0..2);
     let error = checked(&disk).unwrap_err();
     assert!(error.to_string().contains("injected fault") && !error.is_damage(), "{error}");
+}
+
+/// A log that nobody was let look at may be sound: that is an error and no problem of the database. A salvage goes on
+/// without a log that the disk does not give back, and not where a permission is all that is missing.
+#[test]
+fn a_log_that_cannot_be_looked_at_is_no_damage() {
+    let whole = closed();
+    let segment = whole.files().into_iter().find(|path| path.starts_with(wal_dir(Path::new(PATH)))).unwrap();
+    for (kind, is_salvaged) in [(ErrorKind::Other, true), (ErrorKind::PermissionDenied, false)] {
+        let disk = whole.fork();
+        disk.inject(Fault::on(OpKind::Read).at_path(&segment).with(kind).forever());
+        let error = checked(&disk).unwrap_err();
+        assert!(error.to_string().contains("injected fault") && !error.is_damage(), "{error}");
+        let saved = salvaged(&disk, "/saved");
+        assert_eq!(saved.is_ok(), is_salvaged, "{saved:?}");
+        if let Ok(saved) = saved {
+            assert_eq!((saved.nodes, saved.edges), (NODES as u64, EDGES as u64));
+            assert!(saved.lost[0].why.contains("injected fault"), "{:?}", saved.lost);
+        }
+    }
+    let disk = whole.fork();
+    disk.remove(&segment).unwrap();
+    let report = checked(&disk).unwrap();
+    assert_eq!(report.problems.len(), 1, "a log that is gone is damage: {:?}", report.problems);
 }

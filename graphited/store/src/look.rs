@@ -7,9 +7,12 @@
 //! 2. The log is replayed as far as its chain goes. What lies above a damaged place is lost: nothing tells what the
 //!    changes in between were.
 //! 3. A change that does not fit the page that it is for is left out.
-//! 4. If the log is damaged, pages in the file may be newer than what could be replayed. The snapshots of such a store
+//! 4. A log that the system does not let us read may be sound: that is told apart from damage, and whoever looks has to
+//!    say what it means to him.
+//! 5. If the log is damaged or cannot be read, pages in the file may be newer than what could be replayed. The snapshots of such a store
 //!    show the newest of each page, though they were never there together.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::clock::Clock;
@@ -38,6 +41,8 @@ pub struct Looked {
     pub store: Store,
     /// What is wrong with its log, and the page that is concerned.
     pub problems: Vec<(Option<PageNo>, String)>,
+    /// Why the log could not be looked at, if that says nothing about the database. Nothing of it was replayed then.
+    pub log_unread: Option<Error>,
     /// Bytes of log that were replayed, in memory only.
     pub log_bytes: u64,
     /// Where the log is damaged, and where the last whole group ends that is lost for it.
@@ -63,26 +68,39 @@ impl Store {
         let (superblock, _) = Superblock::read_either(&*file, path)?;
         let (id, segment_bytes) = (superblock.database, superblock.segment_bytes);
         let segments = Segments::new(disk.clone(), wal_dir(path), id, segment_bytes, false);
-        let mut problems = Vec::new();
+        let (mut problems, mut log_unread) = (Vec::new(), None);
         let (at, lost) = match find_end(&segments, &superblock) {
             Ok((at, None)) => (at, None),
             Ok((at, Some((damage, lost)))) => {
                 problems.push((None, damage));
                 (at, lost)
             }
-            // No directory, or one that cannot be read.
             Err(error) => {
-                problems.push((None, error.to_string()));
+                if is_of_database(&error) {
+                    problems.push((None, error.to_string()));
+                } else {
+                    log_unread = Some(error);
+                }
                 (LogEnd { end: superblock.redo, chain: superblock.redo_chain }, None)
             }
         };
         let options = StoreOptions { cache_bytes, durable: false, ..StoreOptions::default() };
-        let shown = if problems.is_empty() { at.end } else { NEWEST };
+        let shown = if problems.is_empty() && log_unread.is_none() { at.end } else { NEWEST };
         let redo = superblock.redo;
         let end = LogEnd { end: shown, chain: at.chain };
         let inner = build(clock, path, options, file, superblock, segments, end);
         inner.replay_what_fits(redo, at.end, &mut problems)?;
-        Ok(Looked { store: Store { inner }, problems, log_bytes: at.end.0 - redo.0, lost })
+        let store = Store { inner };
+        Ok(Looked { store, problems, log_unread, log_bytes: at.end.0 - redo.0, lost })
+    }
+}
+
+/// Whether an error at the log says that something is wrong with the database: it is damaged, or not there.
+fn is_of_database(error: &Error) -> bool {
+    match error {
+        Error::CorruptLog { .. } => true,
+        Error::Io { kind, .. } => *kind == ErrorKind::NotFound,
+        _ => false,
     }
 }
 
