@@ -127,3 +127,18 @@ fn a_log_that_cannot_be_looked_at_is_no_damage() {
     let report = checked(&disk).unwrap();
     assert_eq!(report.problems.len(), 1, "a log that is gone is damage: {:?}", report.problems);
 }
+
+/// What the daemon would say, and not what follows from it.
+#[test]
+fn the_log_of_another_database_is_called_so() {
+    let (disk, other) = (closed(), closed());
+    for path in disk.files() {
+        if path.starts_with(wal_dir(Path::new(PATH))) {
+            disk.write_file(&path, &other.read_file(&path).unwrap()).unwrap();
+        }
+    }
+    let report = checked(&disk).unwrap();
+    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
+    let why = &report.problems[0].why;
+    assert!(why.contains("belongs to another database: move it away"), "{why}");
+}

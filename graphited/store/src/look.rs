@@ -110,11 +110,15 @@ type Damage = (String, Option<(Lsn, Lsn)>);
 fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Option<Damage>)> {
     let of_files = segments.find(superblock.redo)?;
     let (found, of_chain) = read_as_far_as_it_goes(segments, superblock)?;
-    let Some(error) = of_chain.or(of_files) else { return Ok((found.at, None)) };
+    if of_chain.is_none() && of_files.is_none() {
+        return Ok((found.at, None));
+    }
     let bad = found.at.end;
-    let Some((groups, end)) = whole_groups_above(segments, bad)? else {
-        return Ok((found.at, Some((error.to_string(), None))));
-    };
+    // With nothing more behind it the chain ends for what is wrong with the files, as an opening would say.
+    let above = whole_groups_above(segments, bad)?;
+    let error = if above.is_some() { of_chain.or(of_files) } else { of_files.or(of_chain) };
+    let Some(error) = error else { return Ok((found.at, None)) };
+    let Some((groups, end)) = above else { return Ok((found.at, Some((error.to_string(), None)))) };
     let why = format!("{error}. The commits of {groups} whole groups above it, up to {end}, are lost");
     Ok((found.at, Some((why, Some((bad, end))))))
 }
