@@ -148,6 +148,13 @@ impl Superblock {
         if len < COPIES * PAGE_BYTES as u64 {
             let mut head = vec![0; usize::try_from(len.min(16 + 4)).expect("at most 20")];
             file.read_at(&mut head, 0).map_err(|e| Error::io("read", path, &e))?;
+            if head.starts_with(MAGIC) {
+                let whole = COPIES * PAGE_BYTES as u64;
+                let why = format!(
+                    "the file was cut off after {len} bytes, and a database has {whole} at least. Put a copy in its place"
+                );
+                return Err(Error::CorruptSuperblock { path: path.into(), why });
+            }
             return Err(Error::NotADatabase {
                 path: path.into(),
                 expected: format!(
