@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use graphite_graph::check::{CheckReport, Progress, check_file};
+use graphite_graph::check::{CheckReport, Place, Progress, check_file};
 use graphite_graph::salvage;
 use graphite_protocol::message::{write_error, write_notification, write_response};
 use graphite_protocol::messages::{CheckProgress, CheckReply, Problem, SalvageReply};
@@ -124,7 +124,14 @@ fn send(frame: &[u8]) -> io::Result<()> {
 
 fn problems(found: Vec<graphite_graph::check::Problem>) -> Vec<Problem> {
     let of_page = |page: graphite_store::PageNo| u64::from(page.0);
-    found.into_iter().map(|found| Problem { page: found.page.map(of_page), why: found.why }).collect()
+    let problem = |found: graphite_graph::check::Problem| Problem {
+        page: found.page.map(of_page),
+        why: found.why,
+        file: Some(if found.place == Place::Log { "log" } else { "database" }.to_owned()),
+        record: found.record,
+        lsn: found.lsn.map(|lsn| lsn.0),
+    };
+    found.into_iter().map(problem).collect()
 }
 
 /// What a check found, as it crosses the wire.

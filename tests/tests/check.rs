@@ -340,6 +340,9 @@ fn a_damaged_log_is_named_and_what_came_before_it_is_salvaged() {
     assert_eq!(code, 1, "{report}");
     let why = report["problems"][0]["why"].as_str().unwrap();
     assert!(why.contains("the log is damaged at LSN") && why.contains("are lost"), "{why}");
+    assert_eq!(report["problems"][0]["file"], "log");
+    let lsn = report["problems"][0]["lsn"].as_u64().unwrap();
+    assert!(why.contains(&format!("at LSN {lsn}:")), "{report}");
     let (code, report, saved) = salvaged(&db, &scratch.path("salvaged"));
     assert_eq!((code, saved.nodes.len(), saved.edges.len()), (1, NODES, EDGES));
     assert!(report["lost"][0]["why"].as_str().unwrap().contains("whole groups above it"), "{report}");
@@ -354,6 +357,10 @@ fn the_exit_code_tells_why_nothing_was_checked() {
     let other = scratch.write("other", "x".repeat(20_000));
     let ran = run(graphite(Path::new(&other)), &["check"]);
     assert_eq!((ran.code, ran.err.contains("not a Graphite database")), (4, true), "{}", ran.err);
+    // As JSON too, to whoever reads nothing else.
+    let (code, report) = checked(Path::new(&other));
+    assert_eq!((code, &report["database"]), (4, &other.as_str().into()), "{report}");
+    assert!(report["error"].as_str().unwrap().contains("not a Graphite database"), "{report}");
     let socket = scratch.path("no.sock");
     let ran = run(bare_graphite(), &["--socket", socket.to_str().unwrap(), "check"]);
     assert_eq!(ran.code, 3, "{}", ran.err);
@@ -363,5 +370,8 @@ fn the_exit_code_tells_why_nothing_was_checked() {
     let taken = scratch.write("taken", "something of somebody's");
     let ran = run(graphite(&db), &["check", "--salvage", &taken]);
     assert_eq!(ran.code, 4, "{}", ran.err);
-    assert_eq!(fs::read_to_string(taken).unwrap(), "something of somebody's");
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "something of somebody's");
+    let ran = run(graphite(&db), &["check", "--format", "json", "--salvage", &taken]);
+    let report: Json = serde_json::from_str(&ran.out).unwrap();
+    assert!(ran.code == 4 && report["error"].as_str().unwrap().contains("is there already"), "{report}");
 }

@@ -49,6 +49,18 @@ pub(crate) struct CheckArgs {
 
 /// `graphite check`
 pub(crate) fn run(target: &Target, args: &CheckArgs, out: &mut impl Write) -> Outcome {
+    let done = report(target, args, out);
+    if args.format == ReportFormat::Json
+        && let Err(failure @ (Failure::Client(_) | Failure::Failed(_) | Failure::NotChecked(_))) = &done
+    {
+        // Whoever reads an object would else have to read standard error for this case alone.
+        let database = target.socket.as_deref().unwrap_or(target.db()).display().to_string();
+        writeln!(out, "{}", serde_json::json!({ "database": database, "error": failure.message() }))?;
+    }
+    done
+}
+
+fn report(target: &Target, args: &CheckArgs, out: &mut impl Write) -> Outcome {
     if let Some(new) = &args.salvage {
         if target.socket.is_some() {
             return Err(Failure::Usage(

@@ -40,19 +40,36 @@ impl Failure {
     /// Says on standard error what went wrong, and returns the exit code. Whoever closes the pipe of standard
     /// output has read enough, and nothing went wrong.
     pub(crate) fn report(&self) -> ExitCode {
-        let (message, code) = match self {
-            Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
-            Failure::Output(error) => (format!("cannot write the output: {error}"), EXIT_FAILED),
-            Failure::Client(error) if error.is_no_connection() => (error.to_string(), EXIT_NO_CONNECTION),
-            Failure::Client(error) => (error.to_string(), EXIT_FAILED),
-            Failure::Failed(message) => (message.clone(), EXIT_FAILED),
-            Failure::Damaged => return ExitCode::from(EXIT_FAILED),
-            Failure::NotChecked(message) => (message.clone(), EXIT_NOT_CHECKED),
-            Failure::Usage(message) => (message.clone(), EXIT_USAGE),
-        };
-        let lines: Vec<_> = message.lines().map(harmless).collect();
-        eprintln!("graphite: {}", lines.join("\n"));
-        ExitCode::from(code)
+        if matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let message = self.message();
+        if !message.is_empty() {
+            let lines: Vec<_> = message.lines().map(harmless).collect();
+            eprintln!("graphite: {}", lines.join("\n"));
+        }
+        ExitCode::from(self.exit_code())
+    }
+
+    /// What went wrong; nothing, if that was shown already.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Failure::Output(error) => format!("cannot write the output: {error}"),
+            Failure::Client(error) => error.to_string(),
+            Failure::Damaged => String::new(),
+            Failure::Failed(message) | Failure::NotChecked(message) | Failure::Usage(message) => {
+                message.clone()
+            }
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Client(error) if error.is_no_connection() => EXIT_NO_CONNECTION,
+            Failure::Output(_) | Failure::Client(_) | Failure::Failed(_) | Failure::Damaged => EXIT_FAILED,
+            Failure::NotChecked(_) => EXIT_NOT_CHECKED,
+            Failure::Usage(_) => EXIT_USAGE,
+        }
     }
 }
 

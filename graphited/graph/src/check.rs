@@ -26,7 +26,7 @@ use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
 use graphite_store::{PageNo, PageReader, PageUse, Snapshot, Store, Sweep, SweptFile};
 
-pub use self::report::{CheckReport, PROBLEMS_MAX, Problem};
+pub use self::report::{CheckReport, PROBLEMS_MAX, Place, Problem};
 use self::walk::Walk;
 use crate::catalog::Catalog;
 use crate::{Error, GRAPH_FORMAT, Result, edges, nodes, state};
@@ -133,7 +133,7 @@ pub fn check_file(
     // What cannot be read of it is a problem that the walk meets again.
     let (catalog, _) = Catalog::load_readable(&snapshot);
     let mut found = check(&snapshot, &catalog, &AtomicBool::new(false), progress)?;
-    let of_log = looked.problems.into_iter().map(|(page, why)| Problem { page, why });
+    let of_log = looked.problems.into_iter().map(Problem::of_log);
     let of_pages = std::mem::take(&mut found.problems);
     of_log.chain(of_pages).for_each(|problem| found.add(problem));
     Ok(FileReport { found, log_bytes: looked.log_bytes })

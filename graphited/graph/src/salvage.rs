@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
-use graphite_store::{Store, StoreOptions, Sweep, wal_dir};
+use graphite_store::{LogProblem, Store, StoreOptions, Sweep, wal_dir};
 
 use self::copy::Copier;
 use self::source::Source;
@@ -66,13 +66,14 @@ pub fn salvage(
     let snapshot = looked.store.snapshot()?;
     is_known_format(&looked.store, &snapshot)?;
     let mut lost = CheckReport::default();
-    looked.problems.into_iter().for_each(|(page, why)| lost.add(Problem { page, why }));
+    looked.problems.into_iter().for_each(|problem| lost.add(Problem::of_log(problem)));
     if let Some(error) = looked.log_unread {
         // A permission can be given; what a bad place held is gone.
         if matches!(&error, graphite_store::Error::Io { kind: ErrorKind::PermissionDenied, .. }) {
             return Err(error.into());
         }
-        lost.add(Problem::of_record(format!("{error}. The commits that are only in the log are lost")));
+        let why = format!("{error}. The commits that are only in the log are lost");
+        lost.add(Problem::of_log(LogProblem { page: None, lsn: None, why }));
     }
     let sweep = Sweep::new(&snapshot);
     let (catalog, unnamed) = Catalog::load_readable(&sweep);

@@ -5,6 +5,7 @@
 mod common;
 
 use common::open;
+use graphite_graph::check::Place;
 use graphite_graph::edges::{put_edge, read_edge};
 use graphite_graph::import::{EdgeBatch, NodeBatch};
 use graphite_graph::nodes::{put_node, read_node};
@@ -70,6 +71,20 @@ fn a_degree_and_a_counter_that_are_wrong_are_named() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].contains("10 edges, and their counter says 11"), "{problems:?}");
     assert!(problems[1].contains("incoming adjacency of node slot 7: 1 entries"), "{problems:?}");
+}
+
+#[test]
+fn a_problem_says_which_record_it_concerns() {
+    let db = ring();
+    after(&db, |turn| {
+        let mut node = read_node(turn, NodeSlot(7)).unwrap().unwrap();
+        node.in_degree += 1;
+        put_node(turn, NodeSlot(7), &node).unwrap();
+    });
+    let problems = db.check().unwrap().problems;
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(problem.record.as_deref(), Some("incoming adjacency of node slot 7"));
+    assert_eq!((problem.place, problem.lsn), (Place::Database, None));
 }
 
 #[test]

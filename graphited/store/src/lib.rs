@@ -41,7 +41,7 @@ pub use cache::PageRef;
 pub use checkpoint::{CheckpointPhase, CheckpointProgress};
 pub use error::{Error, Result};
 pub use histogram::LatencyCounts;
-pub use look::Looked;
+pub use look::{LogProblem, Looked};
 pub use open::wal_dir;
 pub use page::{
     CorruptPage, DatabaseId, Lsn, PAGE_BODY_BYTES, PAGE_BYTES, PAGE_HEADER_BYTES, Page, PageKind, PageNo,

@@ -39,14 +39,32 @@ const NEWEST: Lsn = Lsn(u64::MAX >> 1);
 pub struct Looked {
     /// Its pages. Nothing can be written.
     pub store: Store,
-    /// What is wrong with its log, and the page that is concerned.
-    pub problems: Vec<(Option<PageNo>, String)>,
+    /// What is wrong with its log.
+    pub problems: Vec<LogProblem>,
     /// Why the log could not be looked at, if that says nothing about the database. Nothing of it was replayed then.
     pub log_unread: Option<Error>,
     /// Bytes of log that were replayed, in memory only.
     pub log_bytes: u64,
     /// Where the log is damaged, and where the last whole group ends that is lost for it.
     pub lost: Option<(Lsn, Lsn)>,
+}
+
+/// Something that is wrong with a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogProblem {
+    /// The page that is concerned, if one is.
+    pub page: Option<PageNo>,
+    /// Where in the log, if that is known.
+    pub lsn: Option<Lsn>,
+    /// How.
+    pub why: String,
+}
+
+impl LogProblem {
+    fn new(page: Option<PageNo>, error: &Error, why: String) -> LogProblem {
+        let lsn = if let Error::CorruptLog { lsn, .. } = error { Some(*lsn) } else { None };
+        LogProblem { page, lsn, why }
+    }
 }
 
 impl Store {
@@ -72,12 +90,12 @@ impl Store {
         let (at, lost) = match find_end(&segments, &superblock) {
             Ok((at, None)) => (at, None),
             Ok((at, Some((damage, lost)))) => {
-                problems.push((None, damage));
+                problems.push(damage);
                 (at, lost)
             }
             Err(error) => {
                 if is_of_database(&error) {
-                    problems.push((None, error.to_string()));
+                    problems.push(LogProblem::new(None, &error, error.to_string()));
                 } else {
                     log_unread = Some(error);
                 }
@@ -104,7 +122,7 @@ fn is_of_database(error: &Error) -> bool {
     }
 }
 
-type Damage = (String, Option<(Lsn, Lsn)>);
+type Damage = (LogProblem, Option<(Lsn, Lsn)>);
 
 /// Where the log ends or is damaged, and how.
 fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Option<Damage>)> {
@@ -118,25 +136,25 @@ fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Opt
     let above = whole_groups_above(segments, bad)?;
     let error = if above.is_some() { of_chain.or(of_files) } else { of_files.or(of_chain) };
     let Some(error) = error else { return Ok((found.at, None)) };
-    let Some((groups, end)) = above else { return Ok((found.at, Some((error.to_string(), None)))) };
+    let Some((groups, end)) = above else {
+        return Ok((found.at, Some((LogProblem::new(None, &error, error.to_string()), None))));
+    };
     let why = format!("{error}. The commits of {groups} whole groups above it, up to {end}, are lost");
-    Ok((found.at, Some((why, Some((bad, end))))))
+    Ok((found.at, Some((LogProblem::new(None, &error, why), Some((bad, end))))))
 }
 
-type Problem = (Option<PageNo>, String);
-
-fn left_out((page, error): (PageNo, Error)) -> Problem {
-    (Some(page), format!("a change in the log is left out: {error}"))
+fn left_out((page, error): (PageNo, Error)) -> LogProblem {
+    LogProblem::new(Some(page), &error, format!("a change in the log is left out: {error}"))
 }
 
-fn note(problems: &mut Vec<Problem>, more: impl IntoIterator<Item = Problem>) {
+fn note(problems: &mut Vec<LogProblem>, more: impl IntoIterator<Item = LogProblem>) {
     let room = PROBLEMS_MAX.saturating_sub(problems.len());
     problems.extend(more.into_iter().take(room));
 }
 
 impl Inner {
     /// As [`Inner::replay`], and leaves out what does not fit.
-    fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<Problem>) -> Result<()> {
+    fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<LogProblem>) -> Result<()> {
         let mut reader = LogReader::new(&self.log.segments);
         let mut redo = Redo::new(self);
         let mut at = from;
@@ -146,7 +164,8 @@ impl Inner {
             if header.kind == GroupKind::Commit && !redo.take(records, at) {
                 let why =
                     "is whole, but a record in it contradicts itself: it and what follows in it are left out";
-                note(problems, [(None, format!("the log's group that ends at {at} {why}"))]);
+                let why = format!("the log's group that ends at {at} {why}");
+                note(problems, [LogProblem { page: None, lsn: Some(at), why }]);
             }
             if redo.is_full() {
                 note(problems, redo.run()?.into_iter().map(left_out));

@@ -120,6 +120,12 @@ message! { reply "a problem",
         pub page: Option<u64>,
         /// What is wrong.
         pub why: String,
+        /// In which file: "database" or "log".
+        pub file: Option<String>,
+        /// The record or part that is concerned, in words.
+        pub record: Option<String>,
+        /// Where in the log.
+        pub lsn: Option<u64>,
     }
 }
 

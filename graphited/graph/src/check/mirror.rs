@@ -122,7 +122,8 @@ impl<'a, R: PageReader> Walk<'a, R> {
                 Ok(Some(edge)) if (edge.start, edge.end, edge.type_) == (start, end, type_) => {}
                 Ok(_) => {
                     let what = side_in_words(owner);
-                    self.problem(format!("{what}: its entry for {:?} is no such edge", entry.edge));
+                    let why = format!("{what}: its entry for {:?} is no such edge", entry.edge);
+                    self.problem_of(what, why);
                 }
                 Err(error) if error.is_damage() => {}
                 Err(error) => self.error("", error),
@@ -148,8 +149,14 @@ impl<'a, R: PageReader> Walk<'a, R> {
         });
         match found {
             Ok(Some(true)) => {}
-            Ok(Some(false)) => self.problem(format!("{edge:?} is not in the {}", side_in_words(owner))),
-            Ok(None) => self.problem(format!("{edge:?} ends at {:?}, which is free", owner.slot)),
+            Ok(Some(false)) => {
+                let why = format!("{edge:?} is not in the {}", side_in_words(owner));
+                self.problem_of(format!("{edge:?}"), why);
+            }
+            Ok(None) => {
+                let why = format!("{edge:?} ends at {:?}, which is free", owner.slot);
+                self.problem_of(format!("{edge:?}"), why);
+            }
             Err(error) if error.is_damage() => {}
             Err(error) => self.error("", error),
         }

@@ -119,7 +119,7 @@ impl Owners {
             }
         }
         if !all_met && without_owner > 0 {
-            report.add(Problem::of_record(format!(
+            report.add(Problem::of_graph(format!(
                 "{without_owner} pages are marked as used, and nothing that could be read has them"
             )));
         }

@@ -3,18 +3,34 @@
 use std::fmt;
 use std::time::Duration;
 
-use graphite_store::PageNo;
+use graphite_store::{LogProblem, Lsn, PageNo};
 
 use crate::Error;
 
 /// Problems past this number are counted and not described.
 pub const PROBLEMS_MAX: usize = 1000;
 
+/// Where a problem lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In the database file.
+    #[default]
+    Database,
+    /// In its log.
+    Log,
+}
+
 /// One contradiction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
+    /// In which file.
+    pub place: Place,
     /// The page where it was seen, if it was seen in one.
     pub page: Option<PageNo>,
+    /// The record or part that is concerned, if it is one: "node slot 3", "properties of edge slot 7", "catalog".
+    pub record: Option<String>,
+    /// Where in the log, if it is in the log and that is known.
+    pub lsn: Option<Lsn>,
     /// In words, with the record that is concerned.
     pub why: String,
 }
@@ -22,12 +38,22 @@ pub struct Problem {
 impl Problem {
     /// Of a page.
     pub fn of_page(page: PageNo, why: impl fmt::Display) -> Problem {
-        Problem { page: Some(page), why: why.to_string() }
+        Problem { page: Some(page), why: why.to_string(), ..Problem::default() }
     }
 
-    /// Of a record, which the words name.
-    pub fn of_record(why: impl fmt::Display) -> Problem {
-        Problem { page: None, why: why.to_string() }
+    /// Of a record, which the words name too.
+    pub fn of_record(record: impl fmt::Display, why: impl fmt::Display) -> Problem {
+        Problem { record: Some(record.to_string()), why: why.to_string(), ..Problem::default() }
+    }
+
+    /// Of no one place or record.
+    pub fn of_graph(why: impl fmt::Display) -> Problem {
+        Problem { why: why.to_string(), ..Problem::default() }
+    }
+
+    /// Of the log.
+    pub fn of_log(LogProblem { page, lsn, why }: LogProblem) -> Problem {
+        Problem { place: Place::Log, page, record: None, lsn, why }
     }
 
     /// What an error says, and `what` it was met in.
@@ -37,7 +63,10 @@ impl Problem {
             Error::Store(graphite_store::Error::CorruptPage { page, why }) => (Some(*page), why.to_string()),
             other => (None, other.to_string()),
         };
-        Problem { page, why: if what.is_empty() { why } else { format!("{what}: {why}") } }
+        if what.is_empty() {
+            return Problem { page, why, ..Problem::default() };
+        }
+        Problem { page, ..Problem::of_record(what, format!("{what}: {why}")) }
     }
 }
 

@@ -55,8 +55,14 @@ impl<'a, R: PageReader> Walk<'a, R> {
         }
     }
 
+    /// Notes what is wrong with no one record.
     pub(super) fn problem(&mut self, why: impl std::fmt::Display) {
-        self.report.add(Problem::of_record(why));
+        self.report.add(Problem::of_graph(why));
+    }
+
+    /// Notes what is wrong with a record, which the words name too.
+    pub(super) fn problem_of(&mut self, record: impl std::fmt::Display, why: impl std::fmt::Display) {
+        self.report.add(Problem::of_record(record, why));
     }
 
     /// Notes an error that came from `what`: a problem if it says so, else the end of the check.
@@ -161,7 +167,10 @@ impl<'a, R: PageReader> Walk<'a, R> {
     fn node(&mut self, slot: NodeSlot, record: &NodeRecord) {
         self.report.nodes += 1;
         if self.catalog.labels_of(record.label_set).is_none() {
-            self.problem(format!("{slot:?} has a set of labels that is not in the catalog"));
+            self.problem_of(
+                format!("{slot:?}"),
+                format!("{slot:?} has a set of labels that is not in the catalog"),
+            );
         }
         if let Some(at) = record.properties {
             self.report.property_records += 1;
@@ -180,7 +189,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
         let what = || side_in_words(owner);
         let Some(location) = location else {
             if degree != 0 {
-                self.problem(format!("{}: the degree is {degree}, and there is none", what()));
+                self.problem_of(what(), format!("{}: the degree is {degree}, and there is none", what()));
             }
             return;
         };
@@ -189,7 +198,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
             Ok(count) if count == u64::from(degree) => {}
             Ok(count) => {
                 let why = format!("{}: {count} entries, and the degree is {degree}", what());
-                self.report.add(Problem::of_page(location.page, why));
+                self.report.add(Problem { page: Some(location.page), ..Problem::of_record(what(), why) });
             }
             Err(error) => return self.error(&what(), error),
         }
@@ -210,7 +219,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
         self.report.edges += 1;
         self.mirror.edge(slot, record);
         if self.catalog.type_name(record.type_).is_none() {
-            self.problem(format!("{slot:?} has a type that is not in the catalog"));
+            self.problem_of(format!("{slot:?}"), format!("{slot:?} has a type that is not in the catalog"));
         }
         if let Some(at) = record.properties {
             self.report.property_records += 1;

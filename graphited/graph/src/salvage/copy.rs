@@ -198,15 +198,16 @@ impl<'a> Copier<'a> {
         }
         self.report.edges_without_end += 1;
         let gone = if ends.0.is_none() { record.start } else { record.end };
-        self.lost
-            .add(Problem::of_record(format!("{slot:?}: its end {gone:?} cannot be read or does not exist")));
+        let why = format!("{slot:?}: its end {gone:?} cannot be read or does not exist");
+        self.lost.add(Problem::of_record(format!("{slot:?}"), why));
         None
     }
 
     /// The labels in the new database, and whether they are those of the node.
     fn labels(&mut self, slot: NodeSlot, record: &NodeRecord) -> Result<(LabelSetId, bool)> {
         let Some(labels) = self.catalog.labels_of(record.label_set) else {
-            self.lost.add(Problem::of_record(format!("{slot:?}: its labels cannot be read")));
+            let why = format!("{slot:?}: its labels cannot be read");
+            self.lost.add(Problem::of_record(format!("{slot:?}"), why));
             return Ok((NO_LABELS, false));
         };
         let names = labels.iter().filter_map(|label| self.catalog.label_name(*label));
@@ -222,8 +223,8 @@ impl<'a> Copier<'a> {
             return Ok((self.db.type_id_or_create(name)?, true));
         }
         let name = format!("lost_type_{}", type_.0);
-        self.lost
-            .add(Problem::of_record(format!("{slot:?}: the name of its type cannot be read; it is {name}")));
+        let why = format!("{slot:?}: the name of its type cannot be read; it is {name}");
+        self.lost.add(Problem::of_record(format!("{slot:?}"), why));
         Ok((self.db.type_id_or_create(&name)?, false))
     }
 
@@ -242,7 +243,7 @@ impl<'a> Copier<'a> {
                 Some(name) => format!("{}: property {name:?}", who()),
                 None => format!("{}: its properties", who()),
             };
-            lost.add(Problem::of_error(&what, &error));
+            lost.add(Problem { record: Some(who()), ..Problem::of_error(&what, &error) });
         })?;
         let mut named = Vec::with_capacity(found.len());
         for (key, value) in found {
@@ -251,10 +252,8 @@ impl<'a> Copier<'a> {
                 None => {
                     is_whole = false;
                     let name = format!("lost_key_{}", key.0);
-                    lost.add(Problem::of_record(format!(
-                        "{}: the name of a property cannot be read; it is {name}",
-                        who()
-                    )));
+                    let why = format!("{}: the name of a property cannot be read; it is {name}", who());
+                    lost.add(Problem::of_record(who(), why));
                     self.db.key_id_or_create(&name)?
                 }
             };

@@ -91,7 +91,9 @@ fn places<T: Table>(
         };
         if !is_known && !places.contains_key(&logical) {
             let (first, last) = (logical * T::SLOTS as u64, (logical + 1) * T::SLOTS as u64 - 1);
-            lost.add(Problem::of_record(format!("{} in slots {first} to {last} cannot be read", T::NAME)));
+            let record = format!("{} in slots {first} to {last}", T::NAME);
+            let why = format!("{record} cannot be read");
+            lost.add(Problem::of_record(record, why));
         }
     }
     Ok(places)
