@@ -26,6 +26,7 @@ use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
 use graphite_store::{PageNo, PageReader, PageUse, Snapshot, Store, Sweep, SweptFile};
 
+use self::report::Hidden;
 pub use self::report::{CheckReport, PROBLEMS_MAX, Place, Problem};
 use self::walk::Walk;
 use crate::catalog::Catalog;
@@ -166,7 +167,13 @@ fn look(
 ) -> Result<CheckReport> {
     let mut report = CheckReport::default();
     sweep.superblocks(&mut |page, why| report.add(Problem::of_page(page, why)));
-    let use_ = sweep.page_use(&mut |error| report.add(Problem::of_error("", &error.into())))?;
+    let mut hidden = Hidden::default();
+    let use_ = sweep.page_use(&mut |error| {
+        let error = error.into();
+        if !hidden.note(&error) {
+            report.add(Problem::of_error("", &error));
+        }
+    })?;
     report.pages_total = u64::from(use_.count());
     report.pages_used = use_.used();
     progress.set_total(report.pages_used + nodes::node_pages(sweep)? + edges::edge_pages(sweep)?);
@@ -174,22 +181,25 @@ fn look(
     let mut walk = Walk::new(&until, catalog, use_.count(), progress);
     let (file, use_pages, done) = (sweep.file(), &use_, &progress.done);
     let bytes = move || look_at_bytes(file, use_pages, stop, done);
-    let of_bytes = side_by_side(use_.count() > PAGES_ALONE_MAX, bytes, || {
+    let (of_bytes, bytes_read) = side_by_side(use_.count() > PAGES_ALONE_MAX, bytes, || {
         walk.frame();
         walk.graph();
     })?;
-    report.bytes_read = of_bytes.bytes_read;
-    report.append(of_bytes);
+    report.bytes_read = bytes_read;
     if let Some(error) = walk.stopped {
         return Err(error);
     }
+    let without_owner = walk.owners.compare(&use_, walk.all_met, &mut walk.report);
+    walk.say_what_is_hidden(without_owner);
+    hidden.append(of_bytes);
+    hidden.append(std::mem::take(&mut walk.hidden));
+    hidden.into_problems().for_each(|problem| report.add(problem));
     let found = std::mem::take(&mut walk.report);
     report.nodes = found.nodes;
     report.edges = found.edges;
     report.property_records = found.property_records;
     report.adjacency_entries = found.adjacency_entries;
     report.append(found);
-    walk.owners.compare(&use_, walk.all_met, &mut report);
     report.pages = walk.owners.pages();
     Ok(report)
 }
@@ -216,20 +226,20 @@ fn side_by_side<T: Send>(
     })
 }
 
-/// Whether all pages have the bytes that were written there.
+/// The pages that have not the bytes that were written there, and how many bytes were read for it.
 fn look_at_bytes(
     file: SweptFile<'_>,
     use_: &PageUse,
     stop: &AtomicBool,
     done: &AtomicU64,
-) -> Result<CheckReport> {
-    let mut report = CheckReport::default();
-    report.bytes_read = file.each_page(use_, |page, found| {
+) -> Result<(Hidden, u64)> {
+    let mut hidden = Hidden::default();
+    let bytes_read = file.each_page(use_, |page, found| {
         done.fetch_add(1, Ordering::Relaxed);
         if let Err(why) = found {
-            report.add(Problem::of_page(page, format!("its bytes are damaged: {why}")));
+            hidden.note(&graphite_store::Error::CorruptPage { page, why }.into());
         }
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok(report)
+    Ok((hidden, bytes_read))
 }

@@ -336,6 +336,13 @@ pub enum CorruptPage {
     Body(&'static str),
 }
 
+impl CorruptPage {
+    /// Whether the page is not what was written there, so that nobody gets at it, whatever he expects of it.
+    pub fn hides_page(&self) -> bool {
+        !matches!(self, CorruptPage::WrongKind { .. } | CorruptPage::Body(_))
+    }
+}
+
 impl RawPage {
     /// Proves that these are the bytes of page `number` of `database`.
     pub fn check(self, number: PageNo, database: DatabaseId) -> Result<Page, CorruptPage> {

@@ -82,7 +82,7 @@ impl<'a, R: PageReader> Walk<'a, R> {
     pub(super) fn name_what_is_uneven(&mut self) {
         let (edges, [out, in_]) = (self.report.edges, self.mirror.entries());
         if (out, in_) != (edges, edges) {
-            self.problem(format!("{edges} edges, {out} outgoing entries and {in_} incoming ones"));
+            self.too_few(format!("{edges} edges, {out} outgoing entries and {in_} incoming ones"));
         }
         let r: &'a R = self.r;
         let mut edge_reader = EdgeReader::new(r);

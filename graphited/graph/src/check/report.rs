@@ -1,9 +1,10 @@
 //! What a check found.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use graphite_store::{LogProblem, Lsn, PageNo};
+use graphite_store::{CorruptPage, LogProblem, Lsn, PageNo};
 
 use crate::Error;
 
@@ -41,6 +42,14 @@ impl Problem {
         Problem { page: Some(page), why: why.to_string(), ..Problem::default() }
     }
 
+    /// Of a page that is not what was written there.
+    pub fn of_bytes(page: PageNo, why: &CorruptPage) -> Problem {
+        match why {
+            CorruptPage::AboveLog { .. } | CorruptPage::Unreadable(_) => Problem::of_page(page, why),
+            _ => Problem::of_page(page, format!("its bytes are damaged: {why}")),
+        }
+    }
+
     /// Of a record, which the words name too.
     pub fn of_record(record: impl fmt::Display, why: impl fmt::Display) -> Problem {
         Problem { record: Some(record.to_string()), why: why.to_string(), ..Problem::default() }
@@ -67,6 +76,36 @@ impl Problem {
             return Problem { page, why, ..Problem::default() };
         }
         Problem { page, ..Problem::of_record(what, format!("{what}: {why}")) }
+    }
+}
+
+/// Pages that nobody gets at, each with its problem: whoever comes by one of them would say the same.
+#[derive(Debug, Default)]
+pub(super) struct Hidden(BTreeMap<PageNo, Problem>);
+
+impl Hidden {
+    /// Notes such a page, if `error` says that it is one.
+    pub(super) fn note(&mut self, error: &Error) -> bool {
+        let Error::Store(graphite_store::Error::CorruptPage { page, why }) = error else { return false };
+        if why.hides_page() {
+            self.0.entry(*page).or_insert_with(|| Problem::of_bytes(*page, why));
+        }
+        why.hides_page()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes those of another part too.
+    pub(super) fn append(&mut self, other: Hidden) {
+        for (page, problem) in other.0 {
+            self.0.entry(page).or_insert(problem);
+        }
+    }
+
+    pub(super) fn into_problems(self) -> impl Iterator<Item = Problem> {
+        self.0.into_values()
     }
 }
 

@@ -7,7 +7,7 @@ use graphite_store::{PageKind, PageNo, PageReader, record};
 use super::Progress;
 use super::mirror::Mirror;
 use super::pages::{Owners, Part};
-use super::report::{CheckReport, Problem};
+use super::report::{CheckReport, Hidden, Problem};
 use crate::adjacency::{self, Owner, Side};
 use crate::apply::Spaces;
 use crate::catalog::{Catalog, visit_catalog_pages};
@@ -31,6 +31,15 @@ pub(super) struct Walk<'a, R: PageReader> {
     pub(super) in_pages: [u64; 2],
     pub(super) pointed_at: [u64; 2],
     pub(super) mirror: Mirror,
+    /// Pages that nobody gets at.
+    pub(super) hidden: Hidden,
+    /// Parts that could not be looked at for that: how many, and the first of them.
+    cut_short: (u64, String),
+    /// What only follows from pages that nobody gets at, in words.
+    follows: Vec<String>,
+    /// Whether all names could be read, and nodes and edges whose names were not among them if not.
+    all_named: bool,
+    unnamed: u64,
     /// Why no more can be proved.
     pub(super) stopped: Option<Error>,
     pub(super) progress: &'a Progress<'a>,
@@ -50,6 +59,11 @@ impl<'a, R: PageReader> Walk<'a, R> {
             in_pages: [0; 2],
             pointed_at: [0; 2],
             mirror: Mirror::default(),
+            hidden: Hidden::default(),
+            cut_short: (0, String::new()),
+            follows: Vec::new(),
+            all_named: true,
+            unnamed: 0,
             stopped: None,
             progress,
         }
@@ -69,9 +83,42 @@ impl<'a, R: PageReader> Walk<'a, R> {
     pub(super) fn error(&mut self, what: &str, error: Error) {
         if error.is_damage() {
             self.all_met = false;
-            self.report.add(Problem::of_error(what, &error));
+            if !self.hidden.note(&error) {
+                self.report.add(Problem::of_error(what, &error));
+            } else if !what.is_empty() {
+                if self.cut_short.0 == 0 {
+                    self.cut_short.1 = what.to_owned();
+                }
+                self.cut_short.0 += 1;
+            }
         } else {
             self.stopped.get_or_insert(error);
+        }
+    }
+
+    /// Notes a sum that is too small: a problem, unless it only follows from pages that nobody gets at.
+    pub(super) fn too_few(&mut self, why: String) {
+        if self.hidden.is_empty() { self.problem(why) } else { self.follows.push(why) }
+    }
+
+    /// Notes, in one problem, what only follows from pages that nobody gets at.
+    pub(super) fn say_what_is_hidden(&mut self, pages_without_owner: u64) {
+        if !self.all_met && pages_without_owner > 0 {
+            self.too_few(format!(
+                "{pages_without_owner} pages are marked as used, and nothing that could be read has them"
+            ));
+        }
+        let (parts, first) = &self.cut_short;
+        if *parts > 0 {
+            let others = if *parts == 1 { String::new() } else { format!(" and {} more parts", parts - 1) };
+            self.follows.insert(0, format!("{first}{others} could not be read"));
+        }
+        if self.unnamed > 0 {
+            self.follows.push(format!("{} nodes and edges have names that could not be read", self.unnamed));
+        }
+        if !self.follows.is_empty() {
+            let follows = self.follows.join("; ");
+            self.problem(format!("what follows from damaged pages alone: {follows}"));
         }
     }
 
@@ -83,25 +130,27 @@ impl<'a, R: PageReader> Walk<'a, R> {
         }
     }
 
-    /// Runs one part, whose pages and error are noted.
+    /// Runs one part, whose pages and error are noted; gives whether there was none.
     fn part(
         &mut self,
         part: Part,
         what: &dyn Fn() -> String,
         walk: impl FnOnce(&'a R, &mut dyn FnMut(PageNo)) -> Result<()>,
-    ) {
+    ) -> bool {
         let mut pages = Vec::new();
         let done = walk(self.r, &mut |page| pages.push(page));
         pages.into_iter().for_each(|page| self.own(page, part, &what()));
+        let is_done = done.is_ok();
         if let Err(error) = done {
             self.error(&what(), error);
         }
+        is_done
     }
 
     /// Everything but the nodes and edges themselves.
     pub(super) fn frame(&mut self) {
         self.tables();
-        self.part(Part::Catalog, &|| "catalog".to_owned(), |r, own| {
+        self.all_named = self.part(Part::Catalog, &|| "catalog".to_owned(), |r, own| {
             visit_catalog_pages(r, own)?;
             Catalog::load(r).map(|_| ())
         });
@@ -159,7 +208,10 @@ impl<'a, R: PageReader> Walk<'a, R> {
         problems.drain(..).for_each(|error| self.error("", error));
         match self.r.state(counter) {
             Ok(count) if count == found => {}
-            Ok(count) => self.problem(format!("there are {found} {what}, and their counter says {count}")),
+            Ok(count) => {
+                let why = format!("there are {found} {what}, and their counter says {count}");
+                if count > found { self.too_few(why) } else { self.problem(why) }
+            }
             Err(error) => self.error("", error.into()),
         }
     }
@@ -167,10 +219,8 @@ impl<'a, R: PageReader> Walk<'a, R> {
     fn node(&mut self, slot: NodeSlot, record: &NodeRecord) {
         self.report.nodes += 1;
         if self.catalog.labels_of(record.label_set).is_none() {
-            self.problem_of(
-                format!("{slot:?}"),
-                format!("{slot:?} has a set of labels that is not in the catalog"),
-            );
+            let why = format!("{slot:?} has a set of labels that is not in the catalog");
+            self.without_name(format!("{slot:?}"), why);
         }
         if let Some(at) = record.properties {
             self.report.property_records += 1;
@@ -182,6 +232,11 @@ impl<'a, R: PageReader> Walk<'a, R> {
         for side in [Side::Out, Side::In] {
             self.side(record, Owner { slot, side });
         }
+    }
+
+    /// Notes that a node's or edge's names are not in the catalog.
+    fn without_name(&mut self, record: String, why: String) {
+        if self.all_named { self.problem_of(record, why) } else { self.unnamed += 1 }
     }
 
     fn side(&mut self, record: &NodeRecord, owner: Owner) {
@@ -219,7 +274,8 @@ impl<'a, R: PageReader> Walk<'a, R> {
         self.report.edges += 1;
         self.mirror.edge(slot, record);
         if self.catalog.type_name(record.type_).is_none() {
-            self.problem_of(format!("{slot:?}"), format!("{slot:?} has a type that is not in the catalog"));
+            let why = format!("{slot:?} has a type that is not in the catalog");
+            self.without_name(format!("{slot:?}"), why);
         }
         if let Some(at) = record.properties {
             self.report.property_records += 1;

@@ -41,7 +41,7 @@ impl<'a> Source<'a> {
             match kind {
                 Ok(kind @ (PageKind::Nodes | PageKind::Edges)) => found.push((page, kind)),
                 Ok(_) => {}
-                Err(why) => lost.add(Problem::of_page(page, format!("its bytes are damaged: {why}"))),
+                Err(why) => lost.add(Problem::of_bytes(page, &why)),
             }
             ControlFlow::Continue(())
         })?;
