@@ -156,6 +156,25 @@ fn a_sound_database_is_found_sound_and_no_byte_of_it_changes() {
     assert!(words.contains("sound: no problem was found") && words.contains("offline"), "{words}");
 }
 
+/// As every other program that looks at a file takes it.
+#[test]
+fn the_path_may_stand_alone() {
+    let scratch = Scratch::new();
+    let db = made(&scratch);
+    let path = db.to_str().unwrap();
+    let mut command = bare_graphite();
+    command.env("GRAPHITE_DB", scratch.path("another"));
+    let ran = run(command, &["check", path, "--format", "json"]);
+    let report: Json = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.err));
+    assert_eq!((ran.code, &report["database"]), (0, &path.into()), "{report}");
+    let out = scratch.path("salvaged");
+    let ran = run(bare_graphite(), &["check", path, "--salvage", out.to_str().unwrap()]);
+    assert_eq!((ran.code, out.exists()), (0, true), "{}", ran.err);
+    let twice = run(graphite(&db), &["check", path]);
+    assert_eq!(twice.code, 2, "{}", twice.err);
+    assert!(twice.err.contains("name the database once"), "{}", twice.err);
+}
+
 /// The log of a database that was not closed is replayed in memory.
 #[test]
 fn a_database_that_was_killed_is_checked_as_it_would_recover() {

@@ -39,12 +39,29 @@ enum ReportFormat {
 /// Flags of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    /// The database, instead of --db
+    #[arg(value_name = "PATH")]
+    path: Option<PathBuf>,
     /// How the report is shown
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: ReportFormat,
     /// Copy what can be read to a new database, with no daemon on the damaged one, and list what could not
     #[arg(long, value_name = "OUT")]
     salvage: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// What is checked: what the flags name, or the path.
+    pub(crate) fn target(&self, flags: Target) -> Outcome<Target> {
+        match &self.path {
+            // Of two names one would be passed over in silence, and the other one checked.
+            Some(_) if flags.is_given() => {
+                Err(Failure::Usage("name the database once: PATH, --db or --socket".to_owned()))
+            }
+            Some(path) => Ok(Target::file(path.clone())),
+            None => Ok(flags),
+        }
+    }
 }
 
 /// `graphite check`

@@ -146,7 +146,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
-    let target = &cli.target.completed()?;
+    let flags = match &cli.command {
+        Command::Check(args) => args.target(cli.target)?,
+        _ => cli.target,
+    };
+    let target = &flags.completed()?;
     let mut out = out;
     match cli.command {
         Command::Demo(args) => demo::run(target, &args, &mut out),
