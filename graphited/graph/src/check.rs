@@ -132,7 +132,7 @@ pub fn check_file(
     let snapshot = looked.store.snapshot()?;
     is_known_format(&looked.store, &snapshot)?;
     // What cannot be read of it is a problem that the walk meets again.
-    let (catalog, _) = Catalog::load_readable(&snapshot);
+    let (catalog, _) = Catalog::load_readable(&Sweep::new(&snapshot));
     let mut found = check(&snapshot, &catalog, &AtomicBool::new(false), progress)?;
     let of_log = looked.problems.into_iter().map(Problem::of_log);
     let of_pages = std::mem::take(&mut found.problems);

@@ -143,3 +143,19 @@ fn the_log_of_another_database_is_called_so() {
     let why = &report.problems[0].why;
     assert!(why.contains("belongs to another database: move it away"), "{why}");
 }
+
+/// Each edge, and each entry of adjacency, leads to pages that are not there.
+#[test]
+fn half_a_file_is_read_about_once() {
+    let disk = closed();
+    let whole = disk.read_file(PATH).unwrap();
+    let pages = checked(&disk).unwrap().pages_total;
+    disk.write_file(PATH, &whole[..pages as usize / 2 * PAGE_BYTES]).unwrap();
+    let before = disk.counters().reads;
+    let report = checked(&disk).unwrap();
+    let reads = disk.counters().reads - before;
+    assert!(!report.is_sound());
+    // Some for the log, and a few tries for each page whose bytes are wrong: a writer might be at it.
+    assert!(reads < 16 * pages, "{reads} reads of {pages} pages");
+    assert!(report.bytes_read < 2 * pages * PAGE_BYTES as u64, "{} bytes", report.bytes_read);
+}

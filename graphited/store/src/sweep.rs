@@ -15,6 +15,8 @@ use std::cell::{Cell, RefCell};
 use std::ops::{ControlFlow, Deref};
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
+
 use crate::allocator::{PAGES_PER_BITMAP, STATE_PAGE_COUNT, bit_of, is_bitmap};
 use crate::cache::PageRef;
 use crate::page::{CorruptPage, PAGE_BODY_BYTES, PAGE_BYTES, Page, PageKind, PageNo, RawPage, check_bytes};
@@ -59,13 +61,16 @@ pub struct Sweep<'a> {
     snapshot: &'a Snapshot,
     /// A page has one place, by its number.
     kept: RefCell<Vec<Option<Rc<Page>>>>,
+    /// Those that could not be read: much may point at one of them, and the next try would take as long and say the same.
+    unreadable: RefCell<FxHashMap<PageNo, Error>>,
     bytes_read: Cell<u64>,
 }
 
 impl<'a> Sweep<'a> {
     /// Looks at what `snapshot` shows.
     pub fn new(snapshot: &'a Snapshot) -> Sweep<'a> {
-        Sweep { snapshot, kept: RefCell::new(vec![None; PAGES_KEPT]), bytes_read: Cell::new(0) }
+        let kept = RefCell::new(vec![None; PAGES_KEPT]);
+        Sweep { snapshot, kept, unreadable: RefCell::default(), bytes_read: Cell::new(0) }
     }
 
     /// The file alone, which another thread may look at meanwhile.
@@ -214,11 +219,31 @@ impl PageReader for Sweep<'_> {
         {
             return Ok(SweptPage::Own(page.clone()));
         }
+        if let Some(error) = self.unreadable.borrow().get(&number) {
+            return Err(error.clone());
+        }
+        let found = self.look_for(number);
+        if let Err(error @ Error::CorruptPage { .. }) = &found {
+            self.unreadable.borrow_mut().insert(number, error.clone());
+        }
+        found
+    }
+}
+
+impl Sweep<'_> {
+    /// The page, which is not among those that were kept.
+    fn look_for(&self, number: PageNo) -> Result<SweptPage> {
+        let place = number.0 as usize % PAGES_KEPT;
         let inner = self.snapshot.inner();
         if inner.cache.newest(number).is_none() {
             let memory = self.kept.borrow_mut()[place].take().and_then(|page| Rc::try_unwrap(page).ok());
             let read = inner.read_page_into(number, memory.map_or_else(RawPage::default, Page::into_raw));
-            self.bytes_read.update(|bytes| bytes + PAGE_BYTES as u64);
+            if let Err(error @ Error::Io { .. }) = read {
+                return Err(as_damage(inner, number, error));
+            }
+            if !matches!(read, Err(Error::CorruptPage { why: CorruptPage::Truncated, .. })) {
+                self.bytes_read.update(|bytes| bytes + PAGE_BYTES as u64);
+            }
             if let Ok(page) = read
                 && page.lsn() <= self.snapshot.lsn()
             {
