@@ -6,7 +6,7 @@
 //! and counters are right; and each page has one owner or is free.
 //!
 //! Invariant: only what contradicts something, or a page that the disk does not give back, is a problem. A snapshot that is
-//! too old, and a disk that shows neither copy of the superblock or not the log, prove nothing, so they end the check with
+//! too old, and a disk that shows neither copy of the superblock, or not the log, prove nothing, so they end the check with
 //! their error.
 
 mod mirror;
@@ -193,6 +193,9 @@ fn look(
     walk.say_what_is_hidden(without_owner);
     hidden.append(of_bytes);
     hidden.append(std::mem::take(&mut walk.hidden));
+    if !hidden.is_empty() {
+        sweep.disk_answers()?;
+    }
     hidden.into_problems().for_each(|problem| report.add(problem));
     let found = std::mem::take(&mut walk.report);
     report.nodes = found.nodes;

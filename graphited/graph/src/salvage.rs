@@ -81,10 +81,13 @@ pub fn salvage(
         tell(&mut lost, "names of labels, types and keys", error)?;
     }
     let source = Source::find(&sweep, &mut lost, progress)?;
+    sweep.disk_answers()?;
     let db = GraphDb::open(disk.clone(), clock.clone(), out, StoreOptions { create: true, ..options })?;
     db.store().start_threads();
     let mut copier = Copier::new(&source, &catalog, &db, lost, progress);
     copier.copy()?;
+    // What could not be read since would else be told as lost.
+    sweep.disk_answers()?;
     let report = copier.report();
     db.store().close()?;
     Ok(report)

@@ -159,3 +159,32 @@ fn half_a_file_is_read_about_once() {
     assert!(reads < 16 * pages, "{reads} reads of {pages} pages");
     assert!(report.bytes_read < 2 * pages * PAGE_BYTES as u64, "{} bytes", report.bytes_read);
 }
+
+/// All of the disk, and not a place of it: no page of it is called damaged.
+#[test]
+fn a_disk_that_answers_no_more_proves_nothing() {
+    let whole = closed();
+    let mut failed = 0;
+    for reads in [8, 12, 20, 40] {
+        let failing = || {
+            let disk = whole.fork();
+            disk.inject(Fault::on(OpKind::Read).at_path(PATH).after(reads).forever());
+            disk
+        };
+        for error in [checked(&failing()).err(), salvaged(&failing(), "/saved").err()].into_iter().flatten() {
+            assert!(error.to_string().contains("injected fault") && !error.is_damage(), "{error}");
+            failed += 1;
+        }
+    }
+    assert!(failed > 4, "{failed} met the fault");
+}
+
+#[test]
+fn a_daemon_names_an_unreadable_page_too() {
+    let disk = closed();
+    let page = checked(&disk).unwrap().pages.last().unwrap().0 as usize;
+    let db = open(&disk);
+    unreadable(&disk, page..page + 1);
+    let report = db.check().unwrap();
+    assert_eq!(named(&report.problems, page).len(), 1, "{:?}", report.problems);
+}

@@ -8,10 +8,12 @@
 //!    version is newer than the snapshot by the time of the read, or half of a write under way was read, the cache decides.
 //! 2. Bytes in the file count as damaged only if the file is what the next reader would have them from. A page whose
 //!    newest version is not in the file yet may be torn there, by a write under way or a crash before.
-//! 3. A page that the disk does not give back is a damaged page and no more: whoever looks at a whole file sees the rest.
+//! 3. A page that the disk does not give back is a damaged page and no more: whoever looks at a whole file sees the rest,
+//!    and asks at the end whether the disk still answers.
 //! 4. Nothing that a sweep does changes a byte, or makes a writer wait.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::ops::{ControlFlow, Deref};
 use std::rc::Rc;
 
@@ -81,6 +83,23 @@ impl<'a> Sweep<'a> {
     /// Bytes that were read from the file.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.get()
+    }
+
+    /// Whether the disk answers at all, which is to be asked when some page could not be read: one that shows not even how
+    /// the file begins says nothing about the page.
+    ///
+    /// # Errors
+    /// The disk's, if it gives back neither copy of the superblock.
+    pub fn disk_answers(&self) -> Result<()> {
+        let inner = self.snapshot.inner();
+        let mut raw = vec![0; PAGE_BYTES];
+        let mut read = |copy: u32| inner.file.read_at(&mut raw, PageNo(copy).offset());
+        match read(0).or_else(|_| read(1)) {
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                Err(Error::io("read", &inner.path, &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Which pages the bitmaps call used. A bitmap that cannot be read is told to `problem`.
