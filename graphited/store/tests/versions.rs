@@ -218,7 +218,10 @@ fn past_the_limit_of_old_versions_the_oldest_snapshot_is_let_down_and_never_lied
     assert!(results.iter().any(|r| matches!(r, Err(Error::SnapshotTooOld))), "{results:?}");
     assert!(results.iter().all(|r| matches!(r, Ok(0) | Err(Error::SnapshotTooOld))), "{results:?}");
     let roots = oldest.state(COUNTER);
-    assert!(matches!(roots, Err(Error::SnapshotTooOld)), "what it has looked up is no longer good: {roots:?}");
+    assert!(
+        matches!(roots, Err(Error::SnapshotTooOld)),
+        "what it has looked up is no longer good: {roots:?}"
+    );
     let fresh = store.snapshot().unwrap();
     assert!(pages.iter().all(|&page| get(&fresh, page) == 2));
 }
