@@ -15,10 +15,15 @@ fn places() -> Places {
 /// `None` if only one place was harmed, of which there is nothing more to say.
 fn harm_all(state: State) -> Option<Harm> {
     let places = places();
-    let is_one = matches!(places, Places::One(_));
+    if let Places::One(name) = &places {
+        if name.starts_with(&format!("{state:?}:")) {
+            assert_eq!(harm(state, places.clone()).places, 1, "there is no such place");
+        }
+        return None;
+    }
     let harm = harm(state, places);
     println!("{harm:?}");
-    (!is_one).then_some(harm)
+    Some(harm)
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Store {
     /// syncing, the caller does, for all.
     pub fn when_visible(&self, lsn: Lsn, reply: impl FnOnce(Result<()>) + Send + 'static) {
         if self.park(lsn, reply) {
-            self.inner.lead_sync();
+            self.inner.lead_sync_of(lsn);
         }
     }
 
@@ -274,11 +274,7 @@ impl Store {
     pub fn wait_visible(&self, lsn: Lsn) -> Result<()> {
         let inner = &*self.inner;
         if lsn > self.visible_lsn() {
-            if lsn > inner.log.end().end {
-                // It is published, and its maker, who is about to append it, may not care when it is synced.
-                drop(inner.applier.lock());
-            }
-            inner.lead_sync();
+            inner.lead_sync_of(lsn);
         }
         // Whoever is at it looks again before it leaves; so what is not visible yet will be. Not waited for is the lead, which
         // would come to each in turn, with a sync for what was appended meanwhile.
@@ -463,6 +459,15 @@ impl Inner {
     /// own commit and no longer, if there is a thread that can go on.
     pub(crate) fn lead_sync(&self) {
         self.lead_while(|| !self.threads.wake_log());
+    }
+
+    /// As [`Inner::lead_sync`], of a state that somebody published, who is perhaps only about to append it, and may not care
+    /// when it is synced.
+    fn lead_sync_of(&self, lsn: Lsn) {
+        if lsn > self.log.end().end {
+            drop(self.applier.lock());
+        }
+        self.lead_sync();
     }
 
     /// Syncs until nothing is pending.

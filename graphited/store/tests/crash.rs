@@ -206,12 +206,12 @@ fn crashes_inside_recovery_and_inside_the_recovery_of_that() {
             let what = format!("crash at {op}, then in recovery at {again}");
             let second = first.after_op(again).unwrap().power_cut(Outcome::Random(again * 31 + op));
             second.keep_history();
-            let (second_found, store) = survive(&run, &second, acknowledged, &what);
+            let (second_found, store) = survive(&run, &second, found, &what);
             assert!(second_found <= found, "{what}: recovery made commits up");
             drop(store);
             for third in 0..second.ops() {
                 let disk = second.after_op(third).unwrap().power_cut(Outcome::Random(third * 17 + again));
-                survive(&run, &disk, acknowledged, &format!("{what}, then again at {third}"));
+                survive(&run, &disk, found, &format!("{what}, then again at {third}"));
                 states += 1;
             }
         }

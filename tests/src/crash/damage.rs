@@ -16,7 +16,7 @@ use graphite_store::disk::SimDisk;
 
 use super::explore::FIXED_PAGES;
 use super::picture::Picture;
-use super::recorder::{Recorder, Run};
+use super::recorder::{Recorder, Run, new_disk};
 use super::{PATH, Workload, words, workloads};
 
 /// Before the log in a segment's file.
@@ -67,7 +67,7 @@ struct Victim {
 
 impl Victim {
     fn new(state: State) -> Result<Victim> {
-        let (workload, disk) = (workloads::SOME_OF_ALL, SimDisk::new());
+        let (workload, disk) = (workloads::SOME_OF_ALL, new_disk());
         let mut recorder = Recorder::open(&workload, 0, &disk)?;
         (workload.script)(&mut recorder)?;
         let mut owned: Vec<u32> = recorder.db().check()?.pages.iter().map(|page| page.0).collect();
@@ -145,7 +145,7 @@ pub fn harm(state: State, places: Places) -> Harm {
     let victim = Victim::new(state).unwrap_or_else(|error| panic!("{error}"));
     let mut all = all_places(&victim, &places);
     if let Places::One(only) = &places {
-        all.retain(|(path, at, is_cut)| name(path, *at, *is_cut) == *only);
+        all.retain(|(path, at, is_cut)| name(&victim, path, *at, *is_cut) == *only);
     }
     let harm = Mutex::new(Harm::default());
     let next = AtomicUsize::new(0);
@@ -188,14 +188,16 @@ fn names_log(words: &str, path: &Path, lsn: u64) -> bool {
 }
 
 /// What a place is called, to harm it again.
-fn name(path: &Path, at: u64, is_cut: bool) -> String {
-    format!("{}:{at}{}", path.display(), if is_cut { ":end" } else { "" })
+fn name(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> String {
+    format!("{:?}:{}:{at}{}", victim.state, path.display(), if is_cut { ":end" } else { "" })
 }
 
 fn harm_one(victim: &Victim, path: &Path, at: u64, is_cut: bool) -> Harm {
     let doing = if is_cut { "ends at" } else { "has another byte at" };
-    let again =
-        format!("GRAPHITE_DAMAGE='{}' cargo test -p graphite-tests --test damage", name(path, at, is_cut));
+    let again = format!(
+        "GRAPHITE_DAMAGE='{}' cargo test -p graphite-tests --test damage",
+        name(victim, path, at, is_cut)
+    );
     let what = format!("{:?}: {} {doing} {at} (again: {again})", victim.state, path.display());
     let disk = victim.harm(path, at, is_cut);
     let said = catch_unwind(AssertUnwindSafe(|| ask(&victim.run.workload, &victim.run, &disk)));

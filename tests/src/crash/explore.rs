@@ -35,6 +35,9 @@ const FURTHER_EVERY: u64 = 32;
 /// Crashes in a row: the first in the script's life, the others in those that recover.
 const LIVES_MAX: usize = 3;
 
+/// Whoever asks for more disks is told how far it is.
+const PROGRESS_FROM: u64 = 1_000_000;
+
 const NAMED: [Outcome; 4] =
     [Outcome::LoseAll, Outcome::KeepAll, Outcome::LoseAllButLast, Outcome::KeepAllButLast];
 
@@ -47,6 +50,8 @@ pub struct Explored {
     pub states: u64,
     /// Ends of the process alone, after each of which the next one showed what it found before the power went.
     pub kills: u64,
+    /// The same in the midst of a recovery.
+    pub recovery_kills: u64,
     /// Databases that went on with commits after they were recovered, and had the power cut at each operation of that.
     pub further: u64,
     /// Operations of the scripts at which the power was cut.
@@ -76,12 +81,16 @@ pub fn explore(states_min: u64) -> Explored {
         std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
         operations += places.len() as u64;
         rounds += 1;
+        if states_min > PROGRESS_FROM {
+            println!("round {rounds}: {} disks", seen.states());
+        }
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Explored {
         crashes: count(&seen.crashes),
         states: seen.states(),
         kills: count(&seen.kills),
+        recovery_kills: count(&seen.recovery_kills),
         further: count(&seen.further),
         operations,
         rounds,
@@ -103,7 +112,7 @@ pub fn replay(trail: &str) -> Result<(), String> {
     let seen = Seen::default();
     let mut disk = run.disk.clone();
     let mut so_far = Explorer::of(&run, &seen).so_far;
-    let (mut acknowledged, mut shown, mut is_recorded) = (None, None, true);
+    let (mut acknowledged, mut shown, mut is_recorded, mut is_durable) = (None, None, true, false);
     for end in trail.ends {
         if end.op > 0 && end.op >= disk.ops() {
             return Err(format!("{so_far}: it has no operation {}", end.op));
@@ -112,7 +121,7 @@ pub fn replay(trail: &str) -> Result<(), String> {
         let (after, is_last) = (after_op(&disk, end.op), end.op + 1 >= disk.ops());
         if is_recorded {
             acknowledged = run.acknowledged(end.op);
-        } else if is_last {
+        } else if is_last || is_durable {
             acknowledged = shown;
         }
         so_far = so_far.then(end);
@@ -123,6 +132,7 @@ pub fn replay(trail: &str) -> Result<(), String> {
             disk = run.disk.clone();
         } else {
             disk.keep_history();
+            is_durable = end.outcome.is_some();
             shown = explorer.open(&so_far, &disk);
             explorer.has_to_have(&so_far, shown, acknowledged);
         }
@@ -144,6 +154,7 @@ fn after_op(disk: &SimDisk, op: u64) -> SimDisk {
 struct Seen {
     crashes: AtomicU64,
     kills: AtomicU64,
+    recovery_kills: AtomicU64,
     further: AtomicU64,
     disks: Mutex<Disks>,
 }
@@ -226,11 +237,12 @@ impl<'a> Explorer<'a> {
         disk.keep_history();
         let shown = self.open(&trail, &disk);
         self.has_to_have(&trail, shown, acknowledged);
-        self.seen.kills.fetch_add(1, Ordering::Relaxed);
-        let last = disk.ops().saturating_sub(1);
         let is_first = trail.ends.len() == self.so_far.ends.len() + 1;
-        let first = if self.run.round == 0 && is_first { 0 } else { last };
-        for op in first..=last {
+        let kills = if is_first { &self.seen.kills } else { &self.seen.recovery_kills };
+        kills.fetch_add(1, Ordering::Relaxed);
+        let last = disk.ops().saturating_sub(1);
+        let all = self.run.round == 0 && is_first;
+        for op in (0..=last).filter(|at| all || *at == last || *at == op % (last + 1)) {
             let floor = if op == last { shown } else { acknowledged };
             for outcome in [Outcome::LoseAll, Outcome::Random(op)] {
                 self.cut(&trail, &after_op(&disk, op), End::new(op, Some(outcome)), floor);
@@ -255,8 +267,9 @@ impl<'a> Explorer<'a> {
             chance % ops..chance % ops + 1
         };
         for op in places {
-            // After its last operation it has shown what it found.
-            let floor = if op + 1 == ops { found } else { acknowledged };
+            // A power cut leaves nothing that is not durable, so the next recovery begins where this one did, wherever
+            // this one ends.
+            let floor = found;
             let after = after_op(&disk, op);
             if (chance + op).is_multiple_of(RECOVERY_KILLS_EVERY) {
                 self.kill(&trail, &after, op, floor);

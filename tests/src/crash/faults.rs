@@ -5,10 +5,11 @@
 
 use std::io::ErrorKind;
 
-use graphite_graph::{Error, View};
+use graphite_graph::{Error, GraphDb, View};
 use graphite_store::disk::{Counters, Fault, OpKind, Outcome, SimDisk};
 
 use super::explore::stands_at;
+use super::picture::Picture;
 use super::recorder::{Recorder, Run, new_disk, record};
 use super::{Workload, exists, workloads};
 
@@ -137,6 +138,8 @@ fn fail(trial: &mut Trial, what: &str, fault: Fault) {
     if is_refused {
         // What was refused left nothing behind, and the next commits are as good as any.
         disk.clear_faults();
+        let now = stands_now(&trial.run, recorder.db());
+        assert!(now.is_some(), "{what}: a change was refused, and something of it is there");
         let further = workloads::further(&mut recorder);
         assert!(further.is_ok(), "{what}: after a change was refused it does not go on: {further:?}");
     }
@@ -154,15 +157,26 @@ fn fail_openings(trial: &mut Trial, left: &SimDisk, op: u64) {
         let Some(what) = trial.next(&fault) else { continue };
         let disk = left.fork();
         disk.inject(fault);
-        match workload.open(&disk) {
-            Ok(db) => trial.failures.count_as(db.store().poisoned().is_some()),
+        let shown = match workload.open(&disk) {
+            Ok(db) => {
+                trial.failures.count_as(db.store().poisoned().is_some());
+                disk.clear_faults();
+                stands_now(&trial.run, &db)
+            }
             Err(error) => {
                 expected(&what, &error);
                 trial.failures.openings_failed += 1;
+                None
             }
-        }
-        trial.keeps(&what, &trial.run, &disk, acknowledged);
+        };
+        trial.keeps(&what, &trial.run, &disk, acknowledged.max(shown));
     }
+}
+
+/// The commit at which a database stands that is open.
+fn stands_now(run: &Run, db: &GraphDb) -> Option<usize> {
+    let picture = db.snapshot().and_then(|snapshot| Picture::of(db, &snapshot)).ok()?;
+    run.pictures.iter().rposition(|one| *one == picture)
 }
 
 impl Failures {

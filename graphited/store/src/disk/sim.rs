@@ -13,7 +13,8 @@
 //!
 //! How a test drives it: run the code once and read [`SimDisk::ops`]; then for each operation run it again with
 //! [`SimDisk::crash_after`], or look at [`SimDisk::after_op`], which needs no second run; then give what is left to
-//! recovery. Nothing depends on time, addresses or chance: the same calls and the same seed give the same bytes.
+//! recovery. Nothing depends on time or addresses, and on chance only
+//! what [`Disk::draw`] gives, unless [`SimDisk::draw_from`] says what: the same calls and the same seed give the same bytes.
 //!
 //! Invariants:
 //! 1. Every call on a disk or file is atomic: one mutex, held for the whole call.
