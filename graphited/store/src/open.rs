@@ -178,6 +178,11 @@ impl Inner {
         let mut superblock = self.checkpointing.lock();
         superblock.epoch += 1;
         superblock.clean_end = None;
+        if self.options.durable {
+            // A process that was killed may have written the copy that was read, and not synced it. Were the power to go while
+            // the other one is written, neither would be whole.
+            self.file.sync().map_err(|e| Error::io("sync", &self.path, &e))?;
+        }
         superblock.write(&*self.file, &self.path, self.options.durable)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use graphite_store::clock::{Clock, SimClock};
-use graphite_store::disk::{Disk, Fault, OpKind, Outcome, SimDisk};
+use graphite_store::disk::{Disk, Fault, Op, OpKind, Outcome, SimDisk};
 use graphite_store::{Error, Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
 use support::hooked::{Doing, HookedDisk, is_log};
 use support::{COUNTER, PATH, open, options};
@@ -54,6 +54,28 @@ fn a_torn_group_followed_by_a_whole_one_from_the_same_life_ends_the_log() {
     flip(&disk, WAL_SEGMENT, SEGMENT_HEADER + first.0 + 20);
     let store = open(&disk.process_crash()).unwrap();
     assert_eq!(value(&store), 1);
+}
+
+/// The process ends when it has written one copy of the superblock and not synced it. The next one reads that copy, writes the
+/// other, and the power goes: of the one that was read there has to be something.
+#[test]
+fn a_copy_of_the_superblock_that_a_killed_life_wrote_is_synced_before_the_other_is_written() {
+    let disk = SimDisk::new();
+    set_durable(&open(&disk).unwrap(), 1);
+    let copy_written = |disk: &SimDisk| {
+        disk.keep_history();
+        drop(open(disk).unwrap());
+        let is_copy = |op: &Op| op.kind == OpKind::Write && *op.path == *Path::new(PATH) && op.offset < 16384;
+        let written = disk.trace().into_iter().find(is_copy).expect("each life writes it");
+        disk.after_op(written.index).unwrap()
+    };
+    let killed = copy_written(&disk.process_crash()).process_crash();
+    let next = copy_written(&killed);
+    for seed in 0..200 {
+        let left = next.power_cut(Outcome::Random(seed));
+        let store = open(&left).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(value(&store), 1);
+    }
 }
 
 #[test]
