@@ -6,8 +6,8 @@
 //! and counters are right; and each page has one owner or is free.
 //!
 //! Invariant: only what contradicts something, or a page that the disk does not give back, is a problem. A snapshot that is
-//! too old, and a disk that shows neither copy of the superblock, or not the log, prove nothing, so they end the check with
-//! their error.
+//! too old, and a disk that shows neither copy of the superblock, or not all of the log, prove nothing, so they end the check
+//! with their error.
 
 mod mirror;
 mod pages;
@@ -193,7 +193,8 @@ fn look(
     walk.say_what_is_hidden(without_owner);
     hidden.append(of_bytes);
     hidden.append(std::mem::take(&mut walk.hidden));
-    if !hidden.is_empty() {
+    // What is amiss so far is what the disk did not give back, or gave back changed.
+    if !hidden.is_empty() || !report.is_sound() {
         sweep.disk_answers()?;
     }
     hidden.into_problems().for_each(|problem| report.add(problem));

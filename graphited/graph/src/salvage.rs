@@ -46,8 +46,8 @@ pub struct SalvageReport {
 /// `out`.
 ///
 /// # Errors
-/// Of `Store::look`; `PermissionDenied` at the log; `AlreadyExists` if there is anything at `out` or at the place of its log; of the new database, which
-/// is then not whole.
+/// Of `Store::look`; `PermissionDenied` at the log; `AlreadyExists` if there is anything at `out` or at the place of its
+/// log; of the new database, which is then not whole.
 pub fn salvage(
     disk: &Arc<dyn Disk>,
     clock: &Arc<dyn Clock>,
@@ -66,15 +66,22 @@ pub fn salvage(
     let snapshot = looked.store.snapshot()?;
     is_known_format(&looked.store, &snapshot)?;
     let mut lost = CheckReport::default();
-    looked.problems.into_iter().for_each(|problem| lost.add(Problem::of_log(problem)));
     if let Some(error) = looked.log_unread {
         // A permission can be given; what a bad place held is gone.
         if matches!(&error, graphite_store::Error::Io { kind: ErrorKind::PermissionDenied, .. }) {
             return Err(error.into());
         }
-        let why = format!("{error}. The commits that are only in the log are lost");
+        let why = if looked.log_bytes == 0 {
+            format!("{error}. The commits that are only in the log are lost")
+        } else {
+            let end = looked.log_end;
+            format!(
+                "{error}. The log was replayed up to {end}; commits above that, if there were any, are lost"
+            )
+        };
         lost.add(Problem::of_log(LogProblem { page: None, lsn: None, why }));
     }
+    looked.problems.into_iter().for_each(|problem| lost.add(Problem::of_log(problem)));
     let sweep = Sweep::new(&snapshot);
     let (catalog, unnamed) = Catalog::load_readable(&sweep);
     if let Some(error) = unnamed {

@@ -7,10 +7,10 @@
 //! 2. The log is replayed as far as its chain goes. What lies above a damaged place is lost: nothing tells what the
 //!    changes in between were.
 //! 3. A change that does not fit the page that it is for is left out.
-//! 4. A log that the system does not let us read may be sound: that is told apart from damage, and whoever looks has to
-//!    say what it means to him.
-//! 5. If the log is damaged or cannot be read, pages in the file may be newer than what could be replayed. The snapshots of such a store
-//!    show the newest of each page, though they were never there together.
+//! 4. A log that the system does not let us read, or a place in it, may be sound: that is told apart from damage, and
+//!    whoever looks has to say what it means to him. A bad place counts as zeros, and hides nothing but itself.
+//! 5. If the log is damaged or cannot be read, pages in the file may be newer than what could be replayed. The snapshots
+//!    of such a store show the newest of each page, though they were never there together.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -41,8 +41,10 @@ pub struct Looked {
     pub store: Store,
     /// What is wrong with its log.
     pub problems: Vec<LogProblem>,
-    /// Why the log could not be looked at, if that says nothing about the database. Nothing of it was replayed then.
+    /// Why the log, or the first bad place in it, could not be looked at, if that says nothing about the database.
     pub log_unread: Option<Error>,
+    /// Up to where the log was replayed.
+    pub log_end: Lsn,
     /// Bytes of log that were replayed, in memory only.
     pub log_bytes: u64,
     /// Where the log is damaged, and where the last whole group ends that is lost for it.
@@ -85,7 +87,7 @@ impl Store {
         // A copy that the disk does not give back is told by whoever looks at the pages.
         let (superblock, _) = Superblock::read_either(&*file, path)?;
         let (id, segment_bytes) = (superblock.database, superblock.segment_bytes);
-        let segments = Segments::new(disk.clone(), wal_dir(path), id, segment_bytes, false);
+        let segments = Segments::to_look_at(disk.clone(), wal_dir(path), id, segment_bytes);
         let (mut problems, mut log_unread) = (Vec::new(), None);
         let (at, lost) = match find_end(&segments, &superblock) {
             Ok((at, None)) => (at, None),
@@ -102,14 +104,17 @@ impl Store {
                 (LogEnd { end: superblock.redo, chain: superblock.redo_chain }, None)
             }
         };
+        let log_unread = log_unread.or_else(|| segments.unread());
         let options = StoreOptions { cache_bytes, durable: false, ..StoreOptions::default() };
         let shown = if problems.is_empty() && log_unread.is_none() { at.end } else { NEWEST };
         let redo = superblock.redo;
         let end = LogEnd { end: shown, chain: at.chain };
         let inner = build(clock, path, options, file, superblock, segments, end);
         inner.replay_what_fits(redo, at.end, &mut problems)?;
-        let store = Store { inner };
-        Ok(Looked { store, problems, log_unread, log_bytes: at.end.0 - redo.0, lost })
+        // What could be read to find the end may be gone since.
+        let log_unread = log_unread.or_else(|| inner.log.segments.unread());
+        let (store, log_end) = (Store { inner }, at.end);
+        Ok(Looked { store, problems, log_unread, log_end, log_bytes: log_end.0 - redo.0, lost })
     }
 }
 

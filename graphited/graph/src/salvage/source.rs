@@ -2,11 +2,14 @@
 //!
 //! The directory of a table says so where it can be read. Where not, every page of the table's kind that is in use is
 //! looked at: it says which one it is. Of two that say the same the newer one counts.
+//!
+//! Under a bitmap that cannot be read any page may be in use, and one that was freed still says what it was. So such a page
+//! counts only where the directory cannot be read either: else what was deleted would come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use graphite_store::{Lsn, PageKind, PageNo, PageReader, Sweep};
+use graphite_store::{Error as StoreError, Lsn, PageKind, PageNo, PageReader, Sweep};
 
 use super::tell;
 use crate::Result;
@@ -32,23 +35,29 @@ impl<'a> Source<'a> {
         lost: &mut CheckReport,
         progress: &Progress<'_>,
     ) -> Result<Source<'a>> {
-        let mut found: Vec<(PageNo, PageKind)> = Vec::new();
+        let mut found = Found::default();
+        let mut told = BTreeSet::new();
         pages.superblocks(&mut |page, why| lost.add(Problem::of_page(page, why)));
-        let use_ = pages.page_use(&mut |error| lost.add(Problem::of_error("", &error.into())))?;
+        let use_ = pages.page_use(&mut |error| {
+            if let StoreError::CorruptPage { page, .. } = &error {
+                told.insert(*page);
+            }
+            lost.add(Problem::of_error("", &error.into()));
+        })?;
         progress.set_total(use_.used());
         pages.file().each_page(&use_, |page, kind| {
             progress.step(1);
             match kind {
-                Ok(kind @ (PageKind::Nodes | PageKind::Edges)) => found.push((page, kind)),
+                Ok(kind @ (PageKind::Nodes | PageKind::Edges)) => found.in_use.push((page, kind)),
                 Ok(_) => {}
+                Err(_) if told.contains(&page) => {}
                 Err(why) => lost.add(Problem::of_bytes(page, &why)),
             }
             ControlFlow::Continue(())
         })?;
-        // What an unreadable bitmap speaks for may be in use.
         for page in (0..use_.count()).map(PageNo).filter(|page| use_.is_used(*page).is_none()) {
             if let Ok(page) = pages.page(page) {
-                found.push((page.number(), page.kind()));
+                found.perhaps_in_use.push((page.number(), page.kind()));
             }
         }
         let nodes = places::<Nodes>(pages, &found, lost)?;
@@ -57,18 +66,29 @@ impl<'a> Source<'a> {
     }
 }
 
-fn places<T: Table>(
-    pages: &Sweep<'_>,
-    found: &[(PageNo, PageKind)],
-    lost: &mut CheckReport,
-) -> Result<Places> {
+/// Pages that may be a table's.
+#[derive(Default)]
+struct Found {
+    in_use: Vec<(PageNo, PageKind)>,
+    /// Those under a bitmap that cannot be read.
+    perhaps_in_use: Vec<(PageNo, PageKind)>,
+}
+
+/// The newest of each of a table's pages, by what they say that they are.
+fn newest<T: Table>(pages: &Sweep<'_>, found: &[(PageNo, PageKind)]) -> BTreeMap<u64, (Lsn, PageNo)> {
     let mut newest: BTreeMap<u64, (Lsn, PageNo)> = BTreeMap::new();
     for (number, _) in found.iter().filter(|(_, kind)| *kind == T::KIND) {
         let Ok(page) = pages.page(*number) else { continue };
         let place = newest.entry(table::logical_of(&page)).or_default();
         *place = (*place).max((page.lsn(), *number));
     }
-    let mut places: Places = newest.into_iter().map(|(logical, (_, page))| (logical, page)).collect();
+    newest
+}
+
+fn places<T: Table>(pages: &Sweep<'_>, found: &Found, lost: &mut CheckReport) -> Result<Places> {
+    let newest_in_use = newest::<T>(pages, &found.in_use);
+    let perhaps = newest::<T>(pages, &found.perhaps_in_use);
+    let mut places: Places = newest_in_use.iter().map(|(logical, (_, page))| (*logical, *page)).collect();
     let mut told = false;
     for logical in 0..table::page_count::<T, _>(pages)? {
         let is_known = match table::place_of_page::<T, _>(pages, logical) {
@@ -85,6 +105,8 @@ fn places<T: Table>(
                     tell(lost, &format!("directory of the {}", T::NAME), error)?;
                 }
                 told = true;
+                let candidates = newest_in_use.get(&logical).max(perhaps.get(&logical));
+                places.extend(candidates.map(|(_, page)| (logical, *page)));
                 // That it is not among those that were found says that it is damaged, or was never made.
                 places.contains_key(&logical)
             }

@@ -16,22 +16,34 @@
 //! 4. No live segment's path is among the spares: what is given out to be overwritten holds nothing that is needed.
 //! 5. After the first failed write or sync no segment is prepared any more: the next sync would say yes to bytes or to a
 //!    name that the failed one has dropped. Only a full disk, told before anything is synced, may be tried again.
+//! 6. What the disk does not give back is an error to whoever opens the log for use. Whoever only looks has it for zeros, a
+//!    block at a time, and is told the first of these errors: one bad place must not hide the rest of the log. Zeros are no
+//!    group, so the chain ends there at the latest.
 
 mod prepare;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::prepare::Unprepared;
 use super::group::{GROUP_ALIGN, GROUP_HEADER_BYTES, GroupHeader};
 use super::header::{self, HEADER_USED, Header, SEGMENT_HEADER_BYTES};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, OpenMode};
 use crate::page::{DatabaseId, Lsn};
 use crate::sync::{Arc, Mutex};
 use crate::{Error, Result};
 
 /// Zeros are written in pieces of this size.
 const ZERO_CHUNK_BYTES: usize = 1 << 20;
+/// Bad blocks that are met, again or anew, until a read that fails is not tried a block at a time any more but taken for
+/// zeros as a whole: each may take a dying disk seconds.
+const BAD_BLOCKS_MAX: u64 = 1024;
+
+/// Whether a read failed for the place that was read, and not for what the reader may do or how long the file is.
+fn is_bad_place(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::UnexpectedEof)
+}
 
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -45,6 +57,15 @@ pub(crate) struct Segments {
     files: Mutex<Files>,
     // Held while a segment is being prepared, so that two threads do not prepare the same. The first failure.
     preparing: Mutex<Option<Error>>,
+    // By invariant 6, of whoever only looks.
+    unread: Option<Mutex<Unread>>,
+}
+
+/// What the disk did not give back.
+#[derive(Debug, Default)]
+struct Unread {
+    first: Option<Error>,
+    bad_blocks: u64,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +102,24 @@ impl Segments {
             sync,
             files: Mutex::default(),
             preparing: Mutex::default(),
+            unread: None,
         }
+    }
+
+    /// Those of a log that is only looked at: see invariant 6.
+    pub(crate) fn to_look_at(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        database: DatabaseId,
+        segment_bytes: u32,
+    ) -> Segments {
+        let unread = Some(Mutex::default());
+        Segments { unread, ..Segments::new(disk, dir, database, segment_bytes, false) }
+    }
+
+    /// The first error of a place that was taken for zeros.
+    pub(crate) fn unread(&self) -> Option<Error> {
+        self.unread.as_ref()?.lock().first.clone()
     }
 
     /// Bytes of a segment file.
@@ -188,7 +226,10 @@ impl Segments {
         let len = file.len().map_err(|e| Error::io("read", path, &e))?;
         let mut raw = [0; HEADER_USED];
         let raw = &mut raw[..usize::try_from(len).unwrap_or(HEADER_USED).min(HEADER_USED)];
-        file.read_at(raw, 0).map_err(|e| Error::io("read", path, &e))?;
+        if !self.read_file(file, path, raw, 0)? && len == self.segment_bytes {
+            // Its groups can tell: by invariant 2 none of them stands where its LSN says if it is another segment.
+            return Ok(Found::Prepared);
+        }
         Ok(match header::decode(raw, self.database, self.segment_bytes_u32()) {
             Header::Ours(found) if found == number && len == self.segment_bytes => Found::Prepared,
             Header::Ours(_) | Header::Blank => Found::Unfinished,
@@ -207,7 +248,7 @@ impl Segments {
         while at + GROUP_HEADER_BYTES as u64 <= len {
             let left = usize::try_from(len - at).expect("made from a u32");
             window.resize(left.min(ZERO_CHUNK_BYTES), 0);
-            file.read_at(&mut window, at).map_err(|e| Error::io("read", &path, &e))?;
+            self.read_file(file, &path, &mut window, at)?;
             let first = number * self.payload() + (at - SEGMENT_HEADER_BYTES);
             let stands = |(raw, lsn)| GroupHeader::decode(raw).is_some_and(|group| group.start == Lsn(lsn));
             let places = (first..).step_by(GROUP_ALIGN as usize);
@@ -326,9 +367,41 @@ impl Segments {
             return Ok(0);
         }
         self.in_pieces(lsn, len, |file, path, offset, range| {
-            file.read_at(&mut buffer[range], offset).map_err(|e| Error::io("read", path, &e))
+            self.read_file(file, path, &mut buffer[range], offset).map(drop)
         })?;
         Ok(len)
+    }
+
+    /// Fills `buffer` from a file, by invariant 6. Whether the disk gave back all of it.
+    fn read_file(&self, file: &dyn DiskFile, path: &Path, buffer: &mut [u8], offset: u64) -> Result<bool> {
+        let Err(error) = file.read_at(buffer, offset) else { return Ok(true) };
+        let Some(unread) = self.unread.as_ref().filter(|_| is_bad_place(&error)) else {
+            return Err(Error::io("read", path, &error));
+        };
+        let mut unread = unread.lock();
+        let mut done = 0;
+        let mut is_whole = true;
+        while done < buffer.len() {
+            if unread.bad_blocks == BAD_BLOCKS_MAX {
+                buffer[done..].fill(0);
+                return Ok(false);
+            }
+            let at = offset + done as u64;
+            let to_border = BLOCK_BYTES - (at % BLOCK_BYTES as u64) as usize;
+            let end = buffer.len().min(done + to_border);
+            let block = &mut buffer[done..end];
+            done = end;
+            let Err(error) = file.read_at(block, at) else { continue };
+            let io = Error::io("read", path, &error);
+            if !is_bad_place(&error) {
+                return Err(io);
+            }
+            block.fill(0);
+            is_whole = false;
+            unread.bad_blocks += 1;
+            unread.first.get_or_insert(io);
+        }
+        Ok(is_whole)
     }
 
     fn live(&self, number: u64) -> Option<Arc<dyn DiskFile>> {
