@@ -197,7 +197,7 @@ fn look(
     if !hidden.is_empty() || !report.is_sound() {
         sweep.disk_answers()?;
     }
-    hidden.into_problems().for_each(|problem| report.add(problem));
+    hidden.tell(&mut report);
     let found = std::mem::take(&mut walk.report);
     report.nodes = found.nodes;
     report.edges = found.edges;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{open, try_open};
-use graphite_graph::check::{CheckReport, Problem, Progress, check_file};
+use graphite_graph::check::{CheckReport, PROBLEMS_MAX, Problem, Progress, check_file};
 use graphite_graph::import::{Column, EdgeBatch, NodeBatch};
 use graphite_graph::salvage::{SalvageReport, salvage};
 use graphite_graph::{LabelSetId, NodeId, NodeSlot, Result, Value};
@@ -218,6 +218,31 @@ fn half_a_file_is_read_about_once() {
     // Some for the log, and a few tries for each page whose bytes are wrong: a writer might be at it.
     assert!(reads < 16 * pages, "{reads} reads of {pages} pages");
     assert!(report.bytes_read < 2 * pages * PAGE_BYTES as u64, "{} bytes", report.bytes_read);
+}
+
+/// More pages than are told of in words.
+#[test]
+fn of_many_unreadable_pages_each_is_counted() {
+    let disk = SimDisk::new();
+    let db = open(&disk);
+    let key = db.key_id_or_create("bytes").unwrap();
+    for batch in 0..14 {
+        let values = vec![Value::Bytes(vec![7; 3500]); 200];
+        let nodes = NodeBatch { label_sets: vec![LabelSetId(0); 200], columns: vec![Column { key, values }] };
+        db.import().nodes(b"nodes", batch, nodes).unwrap();
+    }
+    db.store().flush().unwrap();
+    db.store().close().unwrap();
+    drop(db);
+    let disk = disk.process_crash();
+    let pages = checked(&disk).unwrap().pages_total;
+    let bad = 1150;
+    unreadable(&disk, (pages - bad) as usize..pages as usize);
+    let report = checked(&disk).unwrap();
+    assert_eq!(report.problems.len(), PROBLEMS_MAX);
+    // And one for what follows.
+    assert_eq!(report.problems_not_listed, bad + 1 - PROBLEMS_MAX as u64);
+    assert!(report.problems.iter().all(|problem| problem.why.contains("injected fault")));
 }
 
 /// All of the disk, and not a place of it: no page of it is called damaged.

@@ -139,3 +139,19 @@ fn a_class_of_free_space_that_no_page_has_is_not_called_sound() {
         assert_eq!(problems, [format!("{map}: a class of free space is out of range")]);
     }
 }
+
+/// Everything was met, though a hint in a map is wrong.
+#[test]
+fn a_class_out_of_range_hides_no_page_without_an_owner() {
+    let db = ring();
+    let mut lost = None;
+    let problems = after(&db, |turn| {
+        let root = turn.state(state::ADJACENCY_SPACE_ROOT).unwrap() & 0xffff_ffff;
+        let root = PageNo(u32::try_from(root).unwrap());
+        let classes = turn.page_mut(root).unwrap().range_mut(8..PAGE_BODY_BYTES);
+        *classes.iter_mut().find(|class| **class != 0).unwrap() = 0xff;
+        lost = Some(turn.allocate(PageKind::Record).unwrap());
+    });
+    let unowned = format!("{}: it is marked as used, and nothing has it", lost.unwrap());
+    assert!(problems.len() == 2 && problems.contains(&unowned), "{problems:?}");
+}

@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 use std::ops::{ControlFlow, Deref};
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::allocator::{PAGES_PER_BITMAP, STATE_PAGE_COUNT, bit_of, is_bitmap};
 use crate::cache::PageRef;
@@ -33,6 +33,8 @@ use crate::{Error, Result};
 const PIECE_BYTES: usize = 1 << 20;
 /// Pages that a sweep remembers: 16 MiB.
 const PAGES_KEPT: usize = 2048;
+/// Pages that could not be read whose words a sweep remembers.
+const BAD_PAGES_IN_WORDS_MAX: usize = 1000;
 /// How often a page is read again whose bytes are wrong in the file and whose newest version is said to be there.
 const TRIES_MAX: u32 = 8;
 
@@ -64,8 +66,32 @@ pub struct Sweep<'a> {
     /// A page has one place, by its number.
     kept: RefCell<Vec<Option<Rc<Page>>>>,
     /// Those that could not be read: much may point at one of them, and the next try would take as long and say the same.
-    unreadable: RefCell<FxHashMap<PageNo, Error>>,
+    unreadable: RefCell<BadPages>,
     bytes_read: Cell<u64>,
+}
+
+/// Pages that could not be read.
+#[derive(Debug, Default)]
+struct BadPages {
+    in_words: FxHashMap<PageNo, CorruptPage>,
+    /// Those for whose words there is no room.
+    more: FxHashSet<PageNo>,
+}
+
+impl BadPages {
+    fn note(&mut self, page: PageNo, why: &CorruptPage) {
+        if self.in_words.len() < BAD_PAGES_IN_WORDS_MAX {
+            self.in_words.insert(page, why.clone());
+        } else if why.hides_page() {
+            self.more.insert(page);
+        }
+    }
+
+    fn why(&self, page: PageNo) -> Option<CorruptPage> {
+        let without_words = || CorruptPage::Unreadable("as it could not when it was met first".to_owned());
+        let why = self.in_words.get(&page).cloned();
+        why.or_else(|| self.more.contains(&page).then(without_words))
+    }
 }
 
 impl<'a> Sweep<'a> {
@@ -126,7 +152,6 @@ impl<'a> Sweep<'a> {
 
     /// Tells what is wrong with the copies of the superblock. One whole copy is enough to open the database, and opening
     /// it writes both.
-    ///
     pub fn superblocks(&self, problem: &mut dyn FnMut(PageNo, String)) {
         let inner = self.snapshot.inner();
         let look = || bad_copies(&*inner.file);
@@ -238,12 +263,12 @@ impl PageReader for Sweep<'_> {
         {
             return Ok(SweptPage::Own(page.clone()));
         }
-        if let Some(error) = self.unreadable.borrow().get(&number) {
-            return Err(error.clone());
+        if let Some(why) = self.unreadable.borrow().why(number) {
+            return Err(Error::CorruptPage { page: number, why });
         }
         let found = self.look_for(number);
-        if let Err(error @ Error::CorruptPage { .. }) = &found {
-            self.unreadable.borrow_mut().insert(number, error.clone());
+        if let Err(Error::CorruptPage { page, why }) = &found {
+            self.unreadable.borrow_mut().note(*page, why);
         }
         found
     }
@@ -335,6 +360,20 @@ impl PageUse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// None of them is asked for again, and only some keep their words.
+    #[test]
+    fn of_many_bad_pages_few_words_are_kept() {
+        let mut bad = BadPages::default();
+        let pages = 2 * BAD_PAGES_IN_WORDS_MAX as u32;
+        let why = CorruptPage::Unreadable("a bad place".to_owned());
+        for page in (0..pages).map(PageNo) {
+            assert_eq!(bad.why(page), None);
+            bad.note(page, &why);
+            assert!(bad.why(page).is_some_and(|why| why.hides_page()));
+        }
+        assert_eq!((bad.in_words.len(), bad.why(PageNo(0))), (BAD_PAGES_IN_WORDS_MAX, Some(why)));
+    }
 
     /// The second bitmap cannot be read, and says nothing.
     #[test]

@@ -1,6 +1,6 @@
 //! What a check found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -79,33 +79,53 @@ impl Problem {
     }
 }
 
-/// Pages that nobody gets at, each with its problem: whoever comes by one of them would say the same.
+/// Pages that nobody gets at: whoever comes by one of them would say the same.
+///
+/// A dying disk may have millions of them, so only as many have their words as a report lists.
 #[derive(Debug, Default)]
-pub(super) struct Hidden(BTreeMap<PageNo, Problem>);
+pub(super) struct Hidden {
+    told: BTreeMap<PageNo, Problem>,
+    more: BTreeSet<PageNo>,
+}
 
 impl Hidden {
     /// Notes such a page, if `error` says that it is one.
     pub(super) fn note(&mut self, error: &Error) -> bool {
         let Error::Store(graphite_store::Error::CorruptPage { page, why }) = error else { return false };
         if why.hides_page() {
-            self.0.entry(*page).or_insert_with(|| Problem::of_bytes(*page, why));
+            self.put(*page, || Problem::of_bytes(*page, why));
         }
         why.hides_page()
     }
 
+    fn put(&mut self, page: PageNo, problem: impl FnOnce() -> Problem) {
+        if self.told.contains_key(&page) {
+            return;
+        }
+        if self.told.len() < PROBLEMS_MAX {
+            self.more.remove(&page);
+            self.told.insert(page, problem());
+        } else {
+            self.more.insert(page);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.told.is_empty()
     }
 
     /// Notes those of another part too.
     pub(super) fn append(&mut self, other: Hidden) {
-        for (page, problem) in other.0 {
-            self.0.entry(page).or_insert(problem);
+        for (page, problem) in other.told {
+            self.put(page, || problem);
         }
+        self.more.extend(other.more.into_iter().filter(|page| !self.told.contains_key(page)));
     }
 
-    pub(super) fn into_problems(self) -> impl Iterator<Item = Problem> {
-        self.0.into_values()
+    /// Tells all of them, in the order of their pages.
+    pub(super) fn tell(self, report: &mut CheckReport) {
+        self.told.into_values().for_each(|problem| report.add(problem));
+        report.problems_not_listed += self.more.len() as u64;
     }
 }
 
@@ -168,6 +188,40 @@ impl CheckReport {
             self.problems.push(problem);
         } else {
             self.problems_not_listed += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_pages(pages: std::ops::Range<u32>) -> Hidden {
+        let mut hidden = Hidden::default();
+        for page in pages.map(PageNo) {
+            let why = CorruptPage::Unreadable("a bad place".to_owned());
+            assert!(hidden.note(&graphite_store::Error::CorruptPage { page, why }.into()));
+        }
+        hidden
+    }
+
+    /// Two parts that met some of the same pages.
+    #[test]
+    fn of_many_hidden_pages_each_is_counted_once_and_few_keep_their_words() {
+        let max = PROBLEMS_MAX as u32;
+        for (one, other, pages) in [
+            (0..3 * max, max..4 * max, 4 * u64::from(max)),
+            (0..10, 5..2 * max, 2 * u64::from(max)),
+            (0..2 * max, max..2 * max, 2 * u64::from(max)),
+            (0..10, 5..15, 15),
+        ] {
+            let mut hidden = of_pages(one);
+            hidden.append(of_pages(other));
+            assert!(hidden.told.len() <= PROBLEMS_MAX);
+            let mut report = CheckReport::default();
+            hidden.tell(&mut report);
+            assert_eq!(report.problems.len() as u64 + report.problems_not_listed, pages);
+            assert!(report.problems.is_sorted_by_key(|problem| problem.page));
         }
     }
 }

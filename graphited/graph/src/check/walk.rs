@@ -165,7 +165,8 @@ impl<'a, R: PageReader> Walk<'a, R> {
             self.part(map, &|| map.to_string(), |r, own| {
                 space.visit(r, own, &mut |page| known.push(page), &mut |error| problems.push(error))
             });
-            problems.into_iter().for_each(|error| self.error("", error));
+            // The map was read all the same, and every page that it knows was met.
+            problems.iter().for_each(|error| self.report.add(Problem::of_error("", error)));
             for page in known {
                 self.own(page, part, "");
                 self.slotted(of, page, kind);
