@@ -119,7 +119,11 @@ impl<'a> Sweep<'a> {
     pub fn disk_answers(&self) -> Result<()> {
         let inner = self.snapshot.inner();
         let mut raw = vec![0; PAGE_BYTES];
-        let mut read = |copy: u32| inner.file.read_at(&mut raw, PageNo(copy).offset());
+        let mut read = |copy: u32| {
+            // The disk is asked, and not the system's memory of it.
+            inner.file.forget_cached(PageNo(copy).offset(), PAGE_BYTES as u64);
+            inner.file.read_at(&mut raw, PageNo(copy).offset())
+        };
         match read(0).or_else(|_| read(1)) {
             Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
                 Err(Error::io("read", &inner.path, &error))

@@ -60,6 +60,11 @@ pub trait Disk: Send + Sync + Debug {
 pub trait DiskFile: Send + Sync + Debug {
     /// Fills `buffer` from `offset`. Reading past the end is an error of kind `UnexpectedEof`.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Has the system forget what it has of `offset..offset + len` in memory, so that the next read asks the disk. A hint:
+    /// what is not on the disk yet stays, and a system that has no such call does nothing.
+    fn forget_cached(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// Writes all of `bytes` at `offset`; the file grows if need be.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes all writes so far, and the length, durable (`fdatasync`).

@@ -82,6 +82,10 @@ impl DiskFile for ReadOnlyFile {
             .try_for_each(|(page, buffer)| self.read_page(page, buffer))
     }
 
+    fn forget_cached(&self, offset: u64, len: u64) {
+        self.below.forget_cached(offset, len);
+    }
+
     /// Whole pages, as the database file is written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let (pages, rest) = bytes.as_chunks::<PAGE_BYTES>();

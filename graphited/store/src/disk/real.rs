@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 
 use super::direct::DirectWriter;
 use super::{Disk, DiskFile, OpenMode};
@@ -101,6 +101,13 @@ impl Disk for RealDisk {
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+
+    fn forget_cached(&self, offset: u64, len: u64) {
+        if let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) {
+            // Whoever hoped for it cannot do without either.
+            let _ = posix_fadvise(&self.file, offset, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -280,6 +287,21 @@ mod tests {
         assert!(!second.try_lock().unwrap());
         drop(first);
         assert!(second.try_lock().unwrap());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_read_again_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = create(&folder.path().join("a"));
+        file.write_at(&[7; 10_000], 0).unwrap();
+        for (offset, len) in [(0, 10_000), (5000, 1), (0, u64::MAX), (u64::MAX, 1)] {
+            file.forget_cached(offset, len);
+        }
+        file.sync().unwrap();
+        file.forget_cached(0, 10_000);
+        let mut bytes = [0; 10_000];
+        file.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [7; 10_000]);
     }
 
     #[test]

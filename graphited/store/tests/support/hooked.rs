@@ -21,6 +21,8 @@ pub enum Doing {
     /// At this offset.
     Write(u64),
     Sync,
+    /// What the system has in memory, from this offset on.
+    Forget(u64),
 }
 
 type Hook = Arc<dyn Fn(&Path, Doing) -> io::Result<()> + Send + Sync>;
@@ -113,6 +115,11 @@ impl DiskFile for File {
         self.disk.about(&self.path, Doing::Write(offset))?;
         self.disk.about(&self.path, Doing::Sync)?;
         self.file.write_synced(bytes, offset)
+    }
+    fn forget_cached(&self, offset: u64, len: u64) {
+        // A hint is not refused.
+        let _ = self.disk.about(&self.path, Doing::Forget(offset));
+        self.file.forget_cached(offset, len);
     }
     fn len(&self) -> io::Result<u64> {
         self.file.len()
