@@ -5,9 +5,9 @@
 //! none is there that nobody points at; each edge is in the adjacency of both its ends and each entry is an edge; degrees
 //! and counters are right; and each page has one owner or is free.
 //!
-//! Invariant: only what contradicts something, or a page that the disk does not give back, is a problem. A snapshot that is
-//! too old, and a disk that shows neither copy of the superblock, or not all of the log, prove nothing, so they end the check
-//! with their error.
+//! Invariant: only what contradicts something, or a page that the disk does not give back, is a problem. A snapshot that
+//! is too old, and a disk that shows neither copy of the superblock, or not all of the log, prove nothing, so they end the
+//! check with their error.
 
 mod mirror;
 mod pages;

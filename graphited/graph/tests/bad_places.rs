@@ -151,8 +151,8 @@ fn killed() -> SimDisk {
     disk
 }
 
-/// Of a log, one bad block: in its unused end, in the header of its file, and in the commits themselves. What can be read
-/// up to there is salvaged; whoever opens the database, or checks it, is told that it cannot be read.
+/// Of a log, one bad block: in its unused end, in the header of its file, and in the commits themselves. What can be
+/// read up to there is salvaged; whoever opens the database, or checks it, is told that it cannot be read.
 #[test]
 fn one_bad_place_in_the_log_does_not_cost_the_whole_log() {
     let whole = killed();

@@ -25,7 +25,9 @@ fn dies_below_the_cache(disk: &HookedDisk) {
                 forgotten[copy(offset)].store(true, Ordering::Relaxed);
                 Ok(())
             }
-            Doing::Read(offset) if offset < copies && !forgotten[copy(offset)].load(Ordering::Relaxed) => Ok(()),
+            Doing::Read(offset) if offset < copies && !forgotten[copy(offset)].load(Ordering::Relaxed) => {
+                Ok(())
+            }
             _ => Err(io::Error::other("the disk is gone")),
         }
     });

@@ -3,8 +3,8 @@
 //! The directory of a table says so where it can be read. Where not, every page of the table's kind that is in use is
 //! looked at: it says which one it is. Of two that say the same the newer one counts.
 //!
-//! Under a bitmap that cannot be read any page may be in use, and one that was freed still says what it was. So such a page
-//! counts only where the directory cannot be read either: else what was deleted would come back.
+//! Under a bitmap that cannot be read any page may be in use, and one that was freed still says what it was. So such a
+//! page counts only where the directory cannot be read either: else what was deleted would come back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
