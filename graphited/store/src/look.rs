@@ -110,10 +110,11 @@ impl Store {
         let redo = superblock.redo;
         let end = LogEnd { end: shown, chain: at.chain };
         let inner = build(clock, path, options, file, superblock, segments, end);
-        inner.replay_what_fits(redo, at.end, &mut problems)?;
+        inner.log.segments.try_again();
+        let replayed = inner.replay_what_fits(redo, at.end, &mut problems)?;
         // What could be read to find the end may be gone since.
         let log_unread = log_unread.or_else(|| inner.log.segments.unread());
-        let (store, log_end) = (Store { inner }, at.end);
+        let (store, log_end) = (Store { inner }, replayed);
         Ok(Looked { store, problems, log_unread, log_end, log_bytes: log_end.0 - redo.0, lost })
     }
 }
@@ -132,6 +133,7 @@ type Damage = (LogProblem, Option<(Lsn, Lsn)>);
 /// Where the log ends or is damaged, and how.
 fn find_end(segments: &Segments, superblock: &Superblock) -> Result<(LogEnd, Option<Damage>)> {
     let of_files = segments.find(superblock.redo)?;
+    segments.try_again();
     let (found, of_chain) = read_as_far_as_it_goes(segments, superblock)?;
     if of_chain.is_none() && of_files.is_none() {
         return Ok((found.at, None));
@@ -158,8 +160,8 @@ fn note(problems: &mut Vec<LogProblem>, more: impl IntoIterator<Item = LogProble
 }
 
 impl Inner {
-    /// As [`Inner::replay`], and leaves out what does not fit.
-    fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<LogProblem>) -> Result<()> {
+    /// As [`Inner::replay`], and leaves out what does not fit. Returns how far it came.
+    fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<LogProblem>) -> Result<Lsn> {
         let mut reader = LogReader::new(&self.log.segments);
         let mut redo = Redo::new(self);
         let mut at = from;
@@ -177,7 +179,12 @@ impl Inner {
             }
         }
         note(problems, redo.run()?.into_iter().map(left_out));
-        redo.end();
-        Ok(())
+        // What the whole log does is newer than the file.
+        if self.readers.applied() == NEWEST {
+            redo.end_with_newer_pages(at)
+        } else {
+            redo.end()
+        }
+        Ok(at)
     }
 }

@@ -176,13 +176,11 @@ impl Inner {
         self.reserve_pages(&mut allocator, 0)?;
         self.applier.lock().allocator = allocator;
         let mut superblock = self.checkpointing.lock();
+        if self.options.durable {
+            superblock.write_again(&*self.file, &self.path)?;
+        }
         superblock.epoch += 1;
         superblock.clean_end = None;
-        if self.options.durable {
-            // A process that was killed may have written the copy that was read, and not synced it. Were the power to go while
-            // the other one is written, neither would be whole.
-            self.file.sync().map_err(|e| Error::io("sync", &self.path, &e))?;
-        }
         superblock.write(&*self.file, &self.path, self.options.durable)
     }
 }

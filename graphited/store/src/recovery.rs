@@ -23,7 +23,7 @@ use crate::checkpoint::Pace;
 use crate::page::{Lsn, Page, PageKind, PageNo};
 use crate::store::Inner;
 use crate::superblock::Superblock;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, Ordering};
 use crate::wal::delta;
 use crate::wal::group::{GroupKind, Record, next_record};
 use crate::wal::scan::{LogReader, Scan};
@@ -216,6 +216,22 @@ impl<'a> Redo<'a> {
         self.inner.write_back(Pace::Fast)?;
         cache.evict_all_that_can_go();
         Ok(())
+    }
+
+    /// As [`Redo::end`], of a log that is read to no further than `at`: what the file holds of a page may be newer than that,
+    /// and counts then.
+    pub(crate) fn end_with_newer_pages(mut self, at: Lsn) {
+        for page in std::mem::take(&mut self.imaged) {
+            // One that is not whole in the file is as the log has it.
+            let Ok(in_file) = self.inner.read_page(page) else { continue };
+            if in_file.lsn() > at {
+                let version = self.inner.cache.make_version(in_file);
+                version.in_file.store(true, Ordering::Release);
+                self.inner.cache.take_out(page);
+                self.pages.insert(page, version);
+            }
+        }
+        self.end();
     }
 
     /// Everything was run: gives the pages back.

@@ -132,6 +132,18 @@ impl Superblock {
         Ok(())
     }
 
+    /// Writes the copy that was read once more as it was, and syncs it: whoever wrote it may have been killed before its sync,
+    /// or its sync failed, and then no later one makes it durable. Were the power to go while the other copy is written,
+    /// neither would be whole.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn write_again(&self, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        let raw = self.encode();
+        file.write_at(&raw[..], self.copy * PAGE_BYTES as u64).map_err(|e| Error::io("write", path, &e))?;
+        file.sync().map_err(|e| Error::io("sync", path, &e))
+    }
+
     /// Reads the copy that counts, and refuses what is no database of this format.
     ///
     /// # Errors

@@ -117,6 +117,13 @@ impl Segments {
         Segments { unread, ..Segments::new(disk, dir, database, segment_bytes, false) }
     }
 
+    /// Bad places that were met so far do not count against those to come ([`BAD_BLOCKS_MAX`]).
+    pub(crate) fn try_again(&self) {
+        if let Some(unread) = &self.unread {
+            unread.lock().bad_blocks = 0;
+        }
+    }
+
     /// The first error of a place that was taken for zeros.
     pub(crate) fn unread(&self) -> Option<Error> {
         self.unread.as_ref()?.lock().first.clone()
