@@ -80,6 +80,39 @@ fn a_copy_of_the_superblock_whose_sync_failed_is_written_again() {
     }
 }
 
+/// A checkpoint has written the page and not come to the superblock, and of the log the last commit is damaged: what can be
+/// replayed is older than the file.
+#[test]
+fn a_page_in_the_file_that_is_newer_than_what_can_be_replayed_is_shown() {
+    let disk = SimDisk::new();
+    open(&disk).unwrap().close().unwrap();
+    let disk = disk.process_crash();
+    let store = open(&disk).unwrap();
+    let mut turn = store.turn().unwrap();
+    let page = turn.allocate(PageKind::Record).unwrap();
+    store.wait_visible(turn.commit().unwrap()).unwrap();
+    store.checkpoint().unwrap();
+    let mut last = Lsn(0);
+    for value in 1..=2 {
+        last = store.applied_lsn();
+        let mut turn = store.turn().unwrap();
+        turn.page_mut(page).unwrap().body_mut()[0] = value;
+        store.wait_visible(turn.commit().unwrap()).unwrap();
+    }
+    let before = disk.ops();
+    disk.keep_history();
+    store.checkpoint().unwrap();
+    let is_copy = |op: &Op| op.index >= before && *op.path == *Path::new(PATH) && op.offset < 16384;
+    let copy = disk.trace().into_iter().find(|op| op.kind == OpKind::Write && is_copy(op)).unwrap();
+    let left = disk.after_op(copy.index - 1).unwrap().power_cut(Outcome::KeepAll);
+    flip(&left, WAL_SEGMENT, SEGMENT_HEADER + last.0 + 20);
+    let clock = Arc::new(SimClock::default());
+    let looked = Store::look(Arc::new(left), clock, Path::new(PATH), 8 << 20).unwrap();
+    assert!(!looked.problems.is_empty(), "the last commit is damaged");
+    assert_eq!(looked.log_end, last);
+    assert_eq!(looked.store.snapshot().unwrap().page(page).unwrap().body()[0], 2);
+}
+
 /// The disk as it is after each write of a copy of the superblock in a life that begins on it.
 fn after_each_copy(disk: &SimDisk) -> [SimDisk; 3] {
     let disk = disk.fork();
