@@ -163,7 +163,9 @@ impl Inner {
     /// As [`Inner::replay`], and leaves out what does not fit. Returns how far it came.
     fn replay_what_fits(&self, from: Lsn, end: Lsn, problems: &mut Vec<LogProblem>) -> Result<Lsn> {
         let mut reader = LogReader::new(&self.log.segments);
-        let mut redo = Redo::new(self);
+        // What a whole log does is newer than the file.
+        let is_whole = self.readers.applied() != NEWEST;
+        let mut redo = if is_whole { Redo::new(self) } else { Redo::of_damaged_log(self, end) };
         let mut at = from;
         while at < end {
             let Some((header, records)) = reader.group(at)? else { break };
@@ -179,12 +181,7 @@ impl Inner {
             }
         }
         note(problems, redo.run()?.into_iter().map(left_out));
-        // What the whole log does is newer than the file.
-        if self.readers.applied() == NEWEST {
-            redo.end_with_newer_pages(at)
-        } else {
-            redo.end()
-        }
+        redo.end();
         Ok(at)
     }
 }

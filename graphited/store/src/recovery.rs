@@ -23,7 +23,7 @@ use crate::checkpoint::Pace;
 use crate::page::{Lsn, Page, PageKind, PageNo};
 use crate::store::Inner;
 use crate::superblock::Superblock;
-use crate::sync::{Arc, Mutex, Ordering};
+use crate::sync::{Arc, Mutex};
 use crate::wal::delta;
 use crate::wal::group::{GroupKind, Record, next_record};
 use crate::wal::scan::{LogReader, Scan};
@@ -111,14 +111,30 @@ pub(crate) struct Redo<'a> {
     pages: FxHashMap<PageNo, Arc<PageVersion>>,
     /// Pages of which there was an image.
     imaged: FxHashSet<PageNo>,
+    /// Up to where a log that is damaged can be replayed: what the file holds of a page may be newer.
+    readable_to: Option<Lsn>,
+    /// Pages that are left as they are in the file, which is newer.
+    left_alone: FxHashSet<PageNo>,
     bytes: Vec<u8>,
     waiting: Vec<Waiting>,
 }
 
 impl<'a> Redo<'a> {
     pub(crate) fn new(inner: &'a Inner) -> Redo<'a> {
-        let (pages, imaged) = (FxHashMap::default(), FxHashSet::default());
-        Redo { inner, pages, imaged, bytes: Vec::new(), waiting: Vec::new() }
+        Redo {
+            inner,
+            pages: FxHashMap::default(),
+            imaged: FxHashSet::default(),
+            readable_to: None,
+            left_alone: FxHashSet::default(),
+            bytes: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// As [`Redo::new`], of a log that cannot be read past `end`: of each page the newest counts, in the log or in the file.
+    pub(crate) fn of_damaged_log(inner: &'a Inner, end: Lsn) -> Redo<'a> {
+        Redo { readable_to: Some(end), ..Redo::new(inner) }
     }
 
     /// Takes the records of a group; `false` if one contradicts itself, and it and what follows are left out.
@@ -194,6 +210,10 @@ impl<'a> Redo<'a> {
         if task.version.is_some() {
             return task;
         }
+        if self.is_left_alone(first) {
+            task.records = &[];
+            return task;
+        }
         // An image is laid down whatever was there.
         if task.is_imaged && first.base.is_some() {
             match self.inner.newest(page) {
@@ -207,6 +227,19 @@ impl<'a> Redo<'a> {
         task
     }
 
+    /// Asked at a page's first image, when nothing of the replay has been written over what the file holds.
+    fn is_left_alone(&mut self, first: &Waiting) -> bool {
+        let Some(end) = self.readable_to else { return false };
+        let page = first.page;
+        if first.base.is_none()
+            && !self.imaged.contains(&page)
+            && self.inner.read_page(page).is_ok_and(|in_file| in_file.lsn() > end)
+        {
+            self.left_alone.insert(page);
+        }
+        self.left_alone.contains(&page)
+    }
+
     fn make_room(&mut self) -> Result<()> {
         let cache = &self.inner.cache;
         if cache.resident_bytes() <= cache.bytes_max() {
@@ -216,22 +249,6 @@ impl<'a> Redo<'a> {
         self.inner.write_back(Pace::Fast)?;
         cache.evict_all_that_can_go();
         Ok(())
-    }
-
-    /// As [`Redo::end`], of a log that is read to no further than `at`: what the file holds of a page may be newer than that,
-    /// and counts then.
-    pub(crate) fn end_with_newer_pages(mut self, at: Lsn) {
-        for page in std::mem::take(&mut self.imaged) {
-            // One that is not whole in the file is as the log has it.
-            let Ok(in_file) = self.inner.read_page(page) else { continue };
-            if in_file.lsn() > at {
-                let version = self.inner.cache.make_version(in_file);
-                version.in_file.store(true, Ordering::Release);
-                self.inner.cache.take_out(page);
-                self.pages.insert(page, version);
-            }
-        }
-        self.end();
     }
 
     /// Everything was run: gives the pages back.

@@ -12,29 +12,13 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use graphite_store::clock::{Clock, SimClock};
-use graphite_store::disk::{Disk, Fault, Op, OpKind, Outcome, SimDisk};
-use graphite_store::{Error, Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
+use graphite_store::disk::{Disk, Fault, OpKind, Outcome, SimDisk};
+use graphite_store::{Error, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Store, StoreOptions};
 use support::hooked::{Doing, HookedDisk, is_log};
-use support::{COUNTER, PATH, open, options};
+use support::{COUNTER, PATH, open, options, set, set_durable, value};
 
 const WAL_SEGMENT: &str = "/db.wal/0000000000.wal";
 const SEGMENT_HEADER: u64 = 4096;
-
-fn set(store: &Store, value: u64) -> Lsn {
-    let mut turn = store.turn().unwrap();
-    turn.set_state(COUNTER, value).unwrap();
-    turn.commit().unwrap()
-}
-
-fn set_durable(store: &Store, value: u64) -> Lsn {
-    let lsn = set(store, value);
-    store.wait_visible(lsn).unwrap();
-    lsn
-}
-
-fn value(store: &Store) -> u64 {
-    store.snapshot().unwrap().state(COUNTER).unwrap()
-}
 
 fn flip(disk: &SimDisk, path: impl AsRef<Path>, offset: u64) {
     disk.corrupt(path, offset, 1, |bytes| bytes[0] ^= 0x40).unwrap();
@@ -54,83 +38,6 @@ fn a_torn_group_followed_by_a_whole_one_from_the_same_life_ends_the_log() {
     flip(&disk, WAL_SEGMENT, SEGMENT_HEADER + first.0 + 20);
     let store = open(&disk.process_crash()).unwrap();
     assert_eq!(value(&store), 1);
-}
-
-/// The process ends when it has written one copy of the superblock and not synced it. The next one reads that copy, writes the
-/// other, and the power goes: of the one that was read there has to be something.
-#[test]
-fn a_copy_of_the_superblock_that_a_killed_life_wrote_is_synced_before_the_other_is_written() {
-    let disk = SimDisk::new();
-    set_durable(&open(&disk).unwrap(), 1);
-    let killed = after_each_copy(&disk.process_crash()).map(|disk| disk.process_crash());
-    killed.iter().for_each(one_copy_outlives_a_power_cut);
-}
-
-/// A failed sync drops what was written, and a later one that succeeds says nothing about it.
-#[test]
-fn a_copy_of_the_superblock_whose_sync_failed_is_written_again() {
-    let disk = SimDisk::new();
-    set_durable(&open(&disk).unwrap(), 1);
-    for syncs in 0..3 {
-        let disk = disk.process_crash();
-        disk.inject(Fault::on(OpKind::Sync).at_path(PATH).after(syncs));
-        assert!(open(&disk).is_err());
-        disk.clear_faults();
-        one_copy_outlives_a_power_cut(&disk.process_crash());
-    }
-}
-
-/// A checkpoint has written the page and not come to the superblock, and of the log the last commit is damaged: what can be
-/// replayed is older than the file.
-#[test]
-fn a_page_in_the_file_that_is_newer_than_what_can_be_replayed_is_shown() {
-    let disk = SimDisk::new();
-    open(&disk).unwrap().close().unwrap();
-    let disk = disk.process_crash();
-    let store = open(&disk).unwrap();
-    let mut turn = store.turn().unwrap();
-    let page = turn.allocate(PageKind::Record).unwrap();
-    store.wait_visible(turn.commit().unwrap()).unwrap();
-    store.checkpoint().unwrap();
-    let mut last = Lsn(0);
-    for value in 1..=2 {
-        last = store.applied_lsn();
-        let mut turn = store.turn().unwrap();
-        turn.page_mut(page).unwrap().body_mut()[0] = value;
-        store.wait_visible(turn.commit().unwrap()).unwrap();
-    }
-    let before = disk.ops();
-    disk.keep_history();
-    store.checkpoint().unwrap();
-    let is_copy = |op: &Op| op.index >= before && *op.path == *Path::new(PATH) && op.offset < 16384;
-    let copy = disk.trace().into_iter().find(|op| op.kind == OpKind::Write && is_copy(op)).unwrap();
-    let left = disk.after_op(copy.index - 1).unwrap().power_cut(Outcome::KeepAll);
-    flip(&left, WAL_SEGMENT, SEGMENT_HEADER + last.0 + 20);
-    let clock = Arc::new(SimClock::default());
-    let looked = Store::look(Arc::new(left), clock, Path::new(PATH), 8 << 20).unwrap();
-    assert!(!looked.problems.is_empty(), "the last commit is damaged");
-    assert_eq!(looked.log_end, last);
-    assert_eq!(looked.store.snapshot().unwrap().page(page).unwrap().body()[0], 2);
-}
-
-/// The disk as it is after each write of a copy of the superblock in a life that begins on it.
-fn after_each_copy(disk: &SimDisk) -> [SimDisk; 3] {
-    let disk = disk.fork();
-    disk.keep_history();
-    drop(open(&disk).unwrap());
-    let is_copy = |op: &Op| op.kind == OpKind::Write && *op.path == *Path::new(PATH) && op.offset < 16384;
-    let written = disk.trace().into_iter().filter(is_copy).map(|op| disk.after_op(op.index).unwrap());
-    written.collect::<Vec<_>>().try_into().expect("the one that was read, and both of the new life")
-}
-
-fn one_copy_outlives_a_power_cut(disk: &SimDisk) {
-    for next in after_each_copy(disk) {
-        for seed in 0..200 {
-            let left = next.power_cut(Outcome::Random(seed));
-            let store = open(&left).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            assert_eq!(value(&store), 1);
-        }
-    }
 }
 
 #[test]

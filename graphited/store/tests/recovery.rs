@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use graphite_store::clock::SimClock;
-use graphite_store::disk::SimDisk;
-use graphite_store::{PageKind, PageNo, PageReader, PageWriter, Result, Store, StoreOptions};
+use graphite_store::disk::{Op, OpKind, Outcome, SimDisk};
+use graphite_store::{
+    Lsn, PAGE_BYTES, PageKind, PageNo, PageReader, PageWriter, Result, Store, StoreOptions,
+};
 use support::PATH;
 
 const PAGES: u64 = 4000;
@@ -85,4 +87,43 @@ fn pages_of_a_log_that_fit_the_cache_are_not_written() {
     let store = opened(&disk.process_crash(), 256 << 20).unwrap();
     let status = store.status();
     assert_eq!((status.page_writes, status.pages_dirty > PAGES as usize), (0, true));
+}
+
+/// A checkpoint has written all pages and not come to the superblock, and the last commit in the log is damaged: what can be
+/// replayed of it is older than the file. Also where the pages of the replay do not fit the cache.
+#[test]
+fn a_page_in_the_file_that_is_newer_than_what_can_be_replayed_is_shown() {
+    const SEGMENT_HEADER: u64 = 4096;
+    let disk = SimDisk::new();
+    opened(&disk, 256 << 20).unwrap().close().unwrap();
+    let disk = disk.process_crash();
+    let store = opened(&disk, 256 << 20).unwrap();
+    let mut turn = store.turn().unwrap();
+    let pages: Vec<PageNo> = (0..500).map(|_| turn.allocate(PageKind::Record).unwrap()).collect();
+    store.wait_visible(turn.commit().unwrap()).unwrap();
+    store.checkpoint().unwrap();
+    let mut last = Lsn(0);
+    for value in 1..=2 {
+        last = store.applied_lsn();
+        let mut turn = store.turn().unwrap();
+        pages.iter().for_each(|page| turn.page_mut(*page).unwrap().body_mut()[0] = value);
+        store.wait_visible(turn.commit().unwrap()).unwrap();
+    }
+    let before = disk.ops();
+    disk.keep_history();
+    store.checkpoint().unwrap();
+    let is_copy = |op: &Op| *op.path == *Path::new(PATH) && op.offset < 2 * PAGE_BYTES as u64;
+    let writes = disk.trace().into_iter().filter(|op| op.index >= before && op.kind == OpKind::Write);
+    let copy = writes.into_iter().find(is_copy).unwrap();
+    let left = disk.after_op(copy.index - 1).unwrap().power_cut(Outcome::KeepAll);
+    left.corrupt("/db.wal/0000000000.wal", SEGMENT_HEADER + last.0 + 20, 1, |bytes| bytes[0] ^= 1).unwrap();
+    for cache_bytes in [256 << 20, 1 << 20] {
+        let (disk, clock) = (Arc::new(left.fork()), Arc::new(SimClock::default()));
+        let looked = Store::look(disk, clock, Path::new(PATH), cache_bytes).unwrap();
+        assert!(!looked.problems.is_empty(), "the last commit is damaged");
+        assert_eq!(looked.log_end, last);
+        let snapshot = looked.store.snapshot().unwrap();
+        let older = pages.iter().filter(|page| snapshot.page(**page).unwrap().body()[0] != 2).count();
+        assert_eq!(older, 0, "with a cache of {cache_bytes} bytes");
+    }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use graphite_store::clock::SimClock;
 use graphite_store::disk::{Disk, OpKind, Outcome, SimDisk};
-use graphite_store::{Error, Lsn, PageKind, PageReader, PageWriter, Store, StoreOptions};
-use support::{COUNTER, PATH, open, options};
+use graphite_store::{Error, Lsn, PageKind, PageWriter, Store, StoreOptions};
+use support::{COUNTER, PATH, open, options, value};
 
 /// Makes commit `k` durable, with some 6 KB of log.
 fn commit_big(store: &Store, k: u64) {
@@ -32,10 +32,6 @@ fn commit_pages(store: &Store, k: u64, pages: u64) -> Lsn {
     }
     turn.set_state(COUNTER, k).unwrap();
     turn.commit().unwrap()
-}
-
-fn value(store: &Store) -> u64 {
-    store.snapshot().unwrap().state(COUNTER).unwrap()
 }
 
 /// The half-made next segment of a killed life is a spare under its own name. When older spares come on top of it, it

@@ -12,7 +12,7 @@ use graphite_store::clock::RealClock;
 use graphite_store::disk::{RealDisk, SimDisk};
 use graphite_store::{Error, Lsn, PageKind, PageReader, PageWriter, Store, StoreOptions};
 use support::hooked::{Doing, HookedDisk, is_log};
-use support::{PATH, options};
+use support::{PATH, options, set};
 
 #[test]
 fn writers_readers_and_checkpoints_together_keep_every_promise() {
@@ -105,44 +105,24 @@ fn a_real_disk_keeps_what_was_committed() {
 /// checkpoint) is not left behind: its reply comes without any further commit.
 #[test]
 fn a_commit_during_anothers_flush_is_synced_too() {
-    let gate: Arc<(Mutex<Gate>, Condvar)> = Arc::default();
-    let hook = gate.clone();
-    let disk = HookedDisk::new(SimDisk::new());
-    disk.ask(move |path, doing| {
-        if doing == Doing::Sync && is_log(path) {
-            let (lock, changed) = &*hook;
-            let mut gate = lock.lock().unwrap();
-            if gate.armed {
-                gate.armed = false;
-                gate.held = true;
-                changed.notify_all();
-                drop(changed.wait_while(gate, |gate| gate.held).unwrap());
-            }
-        }
-        Ok(())
-    });
-    let clock = Arc::new(RealClock::default());
-    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
-    store.start_threads();
+    let (store, syncs) = store_with_held_syncs();
     let mut turn = store.turn().unwrap();
     let page = turn.allocate(PageKind::Record).unwrap();
     store.wait_visible(turn.commit().unwrap()).unwrap();
     for round in 0..2u8 {
-        let (lock, changed) = &*gate;
-        lock.lock().unwrap().armed = true;
+        syncs.hold(Hold::Next);
         std::thread::scope(|scope| {
             // In the first round the log thread comes by itself, to mark the end of an idle log.
             if round == 1 {
                 scope.spawn(|| store.checkpoint().unwrap());
             }
-            drop(changed.wait_while(lock.lock().unwrap(), |gate| !gate.held).unwrap());
+            syncs.wait_for_one(&store);
             let mut turn = store.turn().unwrap();
             turn.page_mut(page).unwrap().body_mut()[0] = round + 1;
             let (told, answer) = std::sync::mpsc::channel();
             store.when_visible(turn.commit().unwrap(), move |result| told.send(result).unwrap());
             assert!(answer.try_recv().is_err(), "somebody else is at it");
-            lock.lock().unwrap().held = false;
-            changed.notify_all();
+            syncs.let_go();
             answer.recv_timeout(Duration::from_secs(5)).expect("nobody synced the commit").unwrap();
         });
     }
@@ -153,67 +133,33 @@ fn a_commit_during_anothers_flush_is_synced_too() {
 /// go: the two are answered all the same.
 #[test]
 fn who_waits_does_not_wait_for_the_sync_after_its_own() {
-    let gate: Arc<(Mutex<Gate>, Condvar)> = Arc::default();
-    let hook = gate.clone();
-    let disk = HookedDisk::new(SimDisk::new());
-    disk.ask(move |path, doing| {
-        if doing == Doing::Sync && is_log(path) {
-            let (lock, changed) = &*hook;
-            let mut gate = lock.lock().unwrap();
-            if gate.armed {
-                gate.held = true;
-                changed.notify_all();
-                drop(changed.wait_while(gate, |gate| gate.held).unwrap());
-            }
-        }
-        Ok(())
-    });
-    let clock = Arc::new(RealClock::default());
-    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
-    store.start_threads();
-    let (lock, changed) = &*gate;
-    let is_held = || {
-        let patience = Duration::from_secs(20);
-        let waited = changed.wait_timeout_while(lock.lock().unwrap(), patience, |gate| !gate.held);
-        let (mut gate, waited) = waited.unwrap();
-        if waited.timed_out() {
-            // Else those who wait would be waited for.
-            gate.armed = false;
-            drop(gate);
-            store.flush().unwrap();
-            panic!("nobody syncs what waits");
-        }
-    };
-    let let_go = || {
-        lock.lock().unwrap().held = false;
-        changed.notify_all();
-    };
-    lock.lock().unwrap().armed = true;
+    let (store, syncs) = store_with_held_syncs();
+    syncs.hold(Hold::Each);
     std::thread::scope(|scope| {
         let (store, (told, answers)) = (&store, std::sync::mpsc::channel());
         let commit_and_wait = |value| {
-            let (lsn, told) = (set_counter(store, value), told.clone());
+            let (lsn, told) = (set(store, value), told.clone());
             scope.spawn(move || {
                 store.wait_visible(lsn).unwrap();
                 told.send(value).unwrap();
             });
         };
         commit_and_wait(1);
-        is_held();
+        syncs.wait_for_one(store);
         (2..=3).for_each(commit_and_wait);
         // Time for both to wait. Too short, and the test sees less; never more.
         std::thread::sleep(Duration::from_millis(50));
-        let_go();
+        syncs.let_go();
         let is_told = || answers.recv_timeout(Duration::from_secs(5)).ok();
         let first = is_told();
-        is_held();
+        syncs.wait_for_one(store);
         commit_and_wait(4);
         std::thread::sleep(Duration::from_millis(50));
-        let_go();
+        syncs.let_go();
         let mut both = [is_told(), is_told()];
-        is_held();
-        lock.lock().unwrap().armed = false;
-        let_go();
+        syncs.wait_for_one(store);
+        syncs.hold(Hold::None);
+        syncs.let_go();
         both.sort_unstable();
         assert_eq!((first, both), (Some(1), [Some(2), Some(3)]), "what is durable was not told");
         assert_eq!(is_told(), Some(4));
@@ -221,10 +167,79 @@ fn who_waits_does_not_wait_for_the_sync_after_its_own() {
     store.close().unwrap();
 }
 
-fn set_counter(store: &Store, value: u64) -> Lsn {
-    let mut turn = store.turn().unwrap();
-    turn.set_state(support::COUNTER, value).unwrap();
-    turn.commit().unwrap()
+/// Which syncs of the log are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    #[default]
+    None,
+    Next,
+    Each,
+}
+
+/// Syncs of the log that begin, and end when the test lets them.
+#[derive(Clone, Default)]
+struct HeldSyncs(Arc<(Mutex<Gate>, Condvar)>);
+
+#[derive(Default)]
+struct Gate {
+    hold: Hold,
+    is_held: bool,
+}
+
+fn store_with_held_syncs() -> (Store, HeldSyncs) {
+    let syncs = HeldSyncs::default();
+    let (disk, hook) = (HookedDisk::new(SimDisk::new()), syncs.clone());
+    disk.ask(move |path, doing| {
+        if doing == Doing::Sync && is_log(path) {
+            hook.pass();
+        }
+        Ok(())
+    });
+    let clock = Arc::new(RealClock::default());
+    let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
+    store.start_threads();
+    (store, syncs)
+}
+
+impl HeldSyncs {
+    fn hold(&self, hold: Hold) {
+        self.0.0.lock().unwrap().hold = hold;
+    }
+
+    fn let_go(&self) {
+        self.0.0.lock().unwrap().is_held = false;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let (lock, changed) = &*self.0;
+        let mut gate = lock.lock().unwrap();
+        if gate.hold == Hold::None {
+            return;
+        }
+        if gate.hold == Hold::Next {
+            gate.hold = Hold::None;
+        }
+        gate.is_held = true;
+        changed.notify_all();
+        drop(changed.wait_while(gate, |gate| gate.is_held).unwrap());
+    }
+
+    /// Waits until a sync is held.
+    #[track_caller]
+    fn wait_for_one(&self, store: &Store) {
+        let (lock, changed) = &*self.0;
+        let patience = Duration::from_secs(20);
+        let waited = changed.wait_timeout_while(lock.lock().unwrap(), patience, |gate| !gate.is_held);
+        let (mut gate, waited) = waited.unwrap();
+        if waited.timed_out() {
+            // Else those who wait would be waited for.
+            gate.hold = Hold::None;
+            drop(gate);
+            store.flush().unwrap();
+            panic!("nobody syncs what waits");
+        }
+    }
 }
 
 /// Waits until the log was synced so often, which is the mark's doing once all commits are durable.
@@ -265,9 +280,9 @@ fn the_mark_of_an_idle_log_covers_the_last_commit_however_long_its_sync_takes() 
     let store = Store::open(Arc::new(disk), clock, Path::new(PATH), options()).unwrap();
     store.start_threads();
     let before = store.status().log_syncs;
-    store.wait_visible(set_counter(&store, 1)).unwrap();
+    store.wait_visible(set(&store, 1)).unwrap();
     let start = store.applied_lsn();
-    let last = set_counter(&store, 2);
+    let last = set(&store, 2);
     slow.store(1500, Ordering::SeqCst);
     store.wait_visible(last).unwrap();
     wait_for_mark(&store, before + 3);
@@ -282,16 +297,10 @@ fn a_log_that_moved_before_the_log_thread_slept_is_marked() {
     let clock = Arc::new(RealClock::default());
     let store = Store::open(Arc::new(disk.clone()), clock, Path::new(PATH), options()).unwrap();
     let start = store.applied_lsn();
-    store.wait_visible(set_counter(&store, 1)).unwrap();
+    store.wait_visible(set(&store, 1)).unwrap();
     let before = store.status().log_syncs;
     store.start_threads();
     wait_for_mark(&store, before + 1);
     drop(store);
     assert_marked(&disk, start);
-}
-
-#[derive(Default)]
-struct Gate {
-    armed: bool,
-    held: bool,
 }

@@ -268,13 +268,12 @@ impl<'a> Explorer<'a> {
         };
         for op in places {
             // A power cut leaves nothing that is not durable, so the next recovery begins where this one did, wherever
-            // this one ends.
-            let floor = found;
+            // this one ends: what was found is found again.
             let after = after_op(&disk, op);
             if (chance + op).is_multiple_of(RECOVERY_KILLS_EVERY) {
-                self.kill(&trail, &after, op, floor);
+                self.kill(&trail, &after, op, found);
             } else {
-                self.cut(&trail, &after, End::new(op, Some(Outcome::Random(chance + op))), floor);
+                self.cut(&trail, &after, End::new(op, Some(Outcome::Random(chance + op))), found);
             }
         }
     }

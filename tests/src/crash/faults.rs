@@ -159,7 +159,9 @@ fn fail_openings(trial: &mut Trial, left: &SimDisk, op: u64) {
         disk.inject(fault);
         let shown = match workload.open(&disk) {
             Ok(db) => {
-                trial.failures.count_as(db.store().poisoned().is_some());
+                let is_poisoned = db.store().poisoned().is_some();
+                trial.failures.poisoned += u64::from(is_poisoned);
+                trial.failures.unnoticed += u64::from(!is_poisoned);
                 disk.clear_faults();
                 stands_now(&trial.run, &db)
             }
@@ -177,12 +179,6 @@ fn fail_openings(trial: &mut Trial, left: &SimDisk, op: u64) {
 fn stands_now(run: &Run, db: &GraphDb) -> Option<usize> {
     let picture = db.snapshot().and_then(|snapshot| Picture::of(db, &snapshot)).ok()?;
     run.pictures.iter().rposition(|one| *one == picture)
-}
-
-impl Failures {
-    fn count_as(&mut self, poisoned: bool) {
-        *(if poisoned { &mut self.poisoned } else { &mut self.unnoticed }) += 1;
-    }
 }
 
 /// What the database says of itself after the script heard `error`, or none. Tells whether a change was refused, and the

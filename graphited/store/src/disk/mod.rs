@@ -51,9 +51,13 @@ pub trait Disk: Send + Sync + Debug {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// A number drawn by chance, which tells a new database from all others.
     fn draw(&self) -> u64 {
-        // The hasher's keys are drawn from the system's randomness.
-        RandomState::new().build_hasher().finish()
+        drawn_by_chance()
     }
+}
+
+fn drawn_by_chance() -> u64 {
+    // The hasher's keys are drawn from the system's randomness.
+    RandomState::new().build_hasher().finish()
 }
 
 /// An open file. Closed when dropped.

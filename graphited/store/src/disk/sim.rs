@@ -13,8 +13,8 @@
 //!
 //! How a test drives it: run the code once and read [`SimDisk::ops`]; then for each operation run it again with
 //! [`SimDisk::crash_after`], or look at [`SimDisk::after_op`], which needs no second run; then give what is left to
-//! recovery. Nothing depends on time or addresses, and on chance only
-//! what [`Disk::draw`] gives, unless [`SimDisk::draw_from`] says what: the same calls and the same seed give the same bytes.
+//! recovery. Nothing depends on time or addresses, and on chance only what [`Disk::draw`] gives, unless
+//! [`SimDisk::draw_from`] says what: the same calls and the same seed give the same bytes.
 //!
 //! Invariants:
 //! 1. Every call on a disk or file is atomic: one mutex, held for the whole call.
@@ -31,7 +31,7 @@ mod outcome;
 mod tests;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ use self::inode::{Inode, end_of};
 use self::life::{Life, State};
 use self::names::Node;
 pub use self::outcome::Outcome;
-use super::{Disk, DiskFile, OpenMode};
+use super::{Disk, DiskFile, OpenMode, drawn_by_chance};
 
 /// A simulated disk. A clone is the same disk; for another one with the same content see [`SimDisk::fork`].
 #[derive(Clone, Default)]
@@ -358,7 +358,7 @@ impl Disk for SimDisk {
                 *next += 1;
                 *next - 1
             }
-            None => RandomState::new().build_hasher().finish(),
+            None => drawn_by_chance(),
         }
     }
 }

@@ -33,6 +33,23 @@ pub fn open(disk: &SimDisk) -> Result<Store> {
     Store::open(Arc::new(disk.clone()), Arc::new(SimClock::default()), Path::new(PATH), options())
 }
 
+/// Commits a number for the counter.
+pub fn set(store: &Store, value: u64) -> Lsn {
+    let mut turn = store.turn().unwrap();
+    turn.set_state(COUNTER, value).unwrap();
+    turn.commit().unwrap()
+}
+
+pub fn set_durable(store: &Store, value: u64) -> Lsn {
+    let lsn = set(store, value);
+    store.wait_visible(lsn).unwrap();
+    lsn
+}
+
+pub fn value(store: &Store) -> u64 {
+    store.snapshot().unwrap().state(COUNTER).unwrap()
+}
+
 /// What the pages should hold: page -> the commit that wrote it last.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Model {
