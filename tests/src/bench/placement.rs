@@ -37,7 +37,8 @@ impl Placement {
         }
     }
 
-    /// Moves this thread, and all threads of the processes `others`, until the result is dropped.
+    /// Moves this thread, and all other threads of the processes `others`, until the result is dropped. One of them may be
+    /// this process.
     pub(crate) fn take(self, others: &[u32]) -> Result<Placed> {
         let all = processors()?;
         let first = *all.first().ok_or("there is no processor to run on")?;
@@ -46,10 +47,10 @@ impl Placement {
             Placement::Two => *all.get(1).ok_or("there is no second processor")?,
         };
         let placed = Placed { all, others: others.to_vec() };
-        sched_setaffinity(Pid::from_raw(0), &set_of(&[first])?)?;
         for &pid in others {
             place(pid, &[other])?;
         }
+        sched_setaffinity(Pid::from_raw(0), &set_of(&[first])?)?;
         Ok(placed)
     }
 }

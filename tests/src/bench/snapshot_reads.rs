@@ -5,7 +5,8 @@
 //! go back over, and memory that others have written to.
 //!
 //! It also pays for the disk: the system counts an interrupt as the time of whoever is interrupted. How much that is
-//! shows a thread that does nothing but write and sync, and shares nothing with the reader but the machine.
+//! shows a thread that does nothing but write and sync, and shares nothing with the reader but the machine. So all is
+//! measured twice: wherever the system puts the threads, and with a processor for the reader alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::latency::Latencies;
 use super::limits::SyncedFile;
+use super::placement::Placement;
 use super::random::Random;
 use super::report::{Gate, Line, Report, Series, Unit};
 use super::{Bench, Result};
@@ -73,6 +75,7 @@ enum Beside {
 }
 
 const TURNS: [Beside; 3] = [Beside::Nothing, Beside::Writers, Beside::Syncs];
+const HOW: [&str; 3] = ["alone", "beside 8 writers", "beside synced writes that share nothing but the disk"];
 
 /// What those beside the reader are told.
 #[derive(Debug, Default)]
@@ -178,34 +181,45 @@ fn read_in_turns(
     commits: &AtomicU64,
 ) -> Result<()> {
     for reading in ALL {
-        let mut series =
-            ["alone", "beside 8 writers", "beside synced writes that share nothing but the disk"]
-                .map(|how| Series::new(format!("{}, {how}, processor time", reading.name), Unit::Seconds));
-        let mut rate = Series::new(format!("commits beside it ({})", reading.name), Unit::PerSecond);
         // Brings into memory what is read.
         read_for_a_slice(&reading, db, ids, &mut random)?;
-        for _ in 0..bench.rounds {
-            let mut turns = [Turn::default(); TURNS.len()];
-            let before = commits.load(Ordering::Relaxed);
-            for _ in 0..SLICES {
-                for (turn, beside) in turns.iter_mut().zip(TURNS) {
-                    orders.set(beside);
-                    let read = read_for_a_slice(&reading, db, ids, &mut random)?;
-                    turn.reads += read.reads;
-                    turn.seconds += read.seconds;
+        for (place, placement) in places()? {
+            let _placed = placement.map(|placement| placement.take(&[std::process::id()])).transpose()?;
+            let mut series = HOW.map(|how| {
+                Series::new(format!("{}{place}, {how}, processor time", reading.name), Unit::Seconds)
+            });
+            let mut rate =
+                Series::new(format!("commits beside it ({}{place})", reading.name), Unit::PerSecond);
+            for _ in 0..bench.rounds {
+                let mut turns = [Turn::default(); TURNS.len()];
+                let before = commits.load(Ordering::Relaxed);
+                for _ in 0..SLICES {
+                    for (turn, beside) in turns.iter_mut().zip(TURNS) {
+                        orders.set(beside);
+                        let read = read_for_a_slice(&reading, db, ids, &mut random)?;
+                        turn.reads += read.reads;
+                        turn.seconds += read.seconds;
+                    }
                 }
+                orders.set(Beside::Nothing);
+                let made = commits.load(Ordering::Relaxed) - before;
+                rate.push(made as f64 / (SLICE * SLICES as u32).as_secs_f64());
+                series.iter_mut().zip(turns).for_each(|(series, turn)| series.push(turn.each()));
             }
-            orders.set(Beside::Nothing);
-            let made = commits.load(Ordering::Relaxed) - before;
-            rate.push(made as f64 / (SLICE * SLICES as u32).as_secs_f64());
-            series.iter_mut().zip(turns).for_each(|(series, turn)| series.push(turn.each()));
+            let [quiet, beside, synced] = series;
+            report.add(Line::new(beside).limit(&quiet).gate(Gate::RatioAtMost(RATIO_MAX)));
+            report.add(Line::new(synced).limit(&quiet));
+            report.add(Line::new(rate));
         }
-        let [quiet, beside, synced] = series;
-        report.add(Line::new(beside).limit(&quiet).gate(Gate::RatioAtMost(RATIO_MAX)));
-        report.add(Line::new(synced).limit(&quiet));
-        report.add(Line::new(rate));
     }
     Ok(())
+}
+
+/// Where the reader and all others run, and how a figure's name says it: anywhere, and the reader on a processor of its own.
+fn places() -> Result<Vec<(&'static str, Option<Placement>)>> {
+    let apart = Placement::all()?.into_iter().find(|placement| *placement == Placement::Two);
+    let apart = apart.map(|placement| (" on a processor of its own", Some(placement)));
+    Ok(std::iter::once(("", None)).chain(apart).collect())
 }
 
 fn read_for_a_slice(reading: &Reading, db: &GraphDb, ids: &[NodeId], random: &mut Random) -> Result<Turn> {
