@@ -50,8 +50,11 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 pub struct LockOptions {
     /// Parts that the table of locks is split into, so that threads seldom meet there; rounded up to a power of two.
     pub shards: usize,
-    /// Slots that one owner may hold on one page; when it holds more, they become one lock on the page if that is free at
-    /// once.
+    /// Locks that one owner may hold, intents among them, before any of them become one: until then nobody waits for what it
+    /// has not touched.
+    pub escalates_above: usize,
+    /// Slots that such an owner may hold on one page; when it holds more, they become one lock on the page if that is free
+    /// at once.
     pub page_children_max: u32,
     /// Pages that one owner may hold in one space, likewise.
     pub space_children_max: u32,
@@ -66,6 +69,7 @@ impl Default for LockOptions {
     fn default() -> Self {
         LockOptions {
             shards: 64,
+            escalates_above: 1 << 14,
             page_children_max: 128,
             space_children_max: 2000,
             held_max: 1 << 16,

@@ -114,7 +114,7 @@ impl LockOwner {
             is_crowded |= self.take_one(above, mode.intent(), held, may_wait, &mut taken)?;
         }
         is_crowded |= self.take_one(name, mode, held, may_wait, &mut taken)?;
-        if is_crowded {
+        if is_crowded && self.held.len() > self.inner.options.escalates_above {
             // From below, for a page whose slots become one lock may itself be one too many for its space. Not so keys: they
             // may move to other pages, which the lock on this one would say nothing of.
             let parent = name.parent();

@@ -284,7 +284,12 @@ fn a_try_never_waits_and_leaves_nothing_in_the_queue() {
 }
 
 fn small_escalations() -> LockManager {
-    LockManager::new(LockOptions { page_children_max: 3, space_children_max: 2, ..LockOptions::default() })
+    LockManager::new(LockOptions {
+        escalates_above: 0,
+        page_children_max: 3,
+        space_children_max: 2,
+        ..LockOptions::default()
+    })
 }
 
 #[test]
@@ -365,6 +370,22 @@ fn escalation_is_not_taken_while_somebody_else_holds_a_child() {
     owner.check_invariants();
 }
 
+/// Whoever changes most of a page, and little besides, keeps nobody from the rest of it.
+#[test]
+fn few_locks_do_not_escalate() {
+    let options = LockOptions { escalates_above: 12, page_children_max: 3, ..LockOptions::default() };
+    let locks = LockManager::new(options);
+    let (mut owner, mut other) = (locks.owner(1), locks.owner(2));
+    // Three intents, and all but one slot of the page.
+    (0..9).for_each(|number| assert_eq!(owner.lock(slot(number), Exclusive).unwrap(), Taken::New));
+    assert_eq!((owner.mode_of(page(0)), owner.held()), (Some(IntentExclusive), 12));
+    assert_eq!(other.try_lock(slot(9), Exclusive), Some(Taken::New));
+    other.release_all();
+    owner.lock(slot(9), Exclusive).unwrap();
+    assert_eq!(owner.mode_of(page(0)), Some(Exclusive), "more than those are many");
+    owner.check_invariants();
+}
+
 #[test]
 fn a_read_escalates_beside_other_readers() {
     let locks = small_escalations();
@@ -419,7 +440,13 @@ proptest! {
         steps in prop::collection::vec((0usize..3, 0usize..15, 0usize..7), 1..200),
         page_children_max in 1u32..3,
     ) {
-        let options = LockOptions { page_children_max, space_children_max: 1, shards: 4, ..LockOptions::default() };
+        let options = LockOptions {
+            escalates_above: 0,
+            page_children_max,
+            space_children_max: 1,
+            shards: 4,
+            ..LockOptions::default()
+        };
         let locks = LockManager::new(options);
         let mut owners: Vec<LockOwner> = (0..3).map(|tag| locks.owner(tag)).collect();
         let mut granted: Vec<Vec<(LockName, LockMode)>> = vec![Vec::new(); 3];

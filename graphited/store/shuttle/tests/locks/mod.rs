@@ -340,7 +340,8 @@ fn escalation_keeps_what_it_stands_for() {
     let escalations = Seen::default();
     let seen = escalations.clone();
     check(1500, move || {
-        let options = LockOptions { page_children_max: 1, shards: 2, ..LockOptions::default() };
+        let options =
+            LockOptions { escalates_above: 0, page_children_max: 1, shards: 2, ..LockOptions::default() };
         let locks = LockManager::new(options);
         let guarded: Arc<[Guarded; 3]> = Arc::default();
         let ways: [&[u64]; 3] = [&[0, 1, 2], &[1], &[2]];
