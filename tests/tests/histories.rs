@@ -225,7 +225,27 @@ fn tell(found: &[Anomaly]) -> String {
     found.iter().map(|anomaly| format!("{anomaly}\n")).collect()
 }
 
-fn one_round(random: Random, transactions: u64) -> std::result::Result<(), String> {
+/// What the rounds had: a run in which nothing was ever killed or rolled back would show little.
+#[derive(Debug, Default)]
+struct Tally {
+    committed: usize,
+    rolled_back: usize,
+    not_known: usize,
+    kills: Kills,
+}
+
+impl Tally {
+    fn add(&mut self, round: &Tally) {
+        self.committed += round.committed;
+        self.rolled_back += round.rolled_back;
+        self.not_known += round.not_known;
+        self.kills.processes += round.kills.processes;
+        self.kills.daemons += round.kills.daemons;
+        self.kills.stops += round.kills.stops;
+    }
+}
+
+fn one_round(random: Random, transactions: u64) -> std::result::Result<Tally, String> {
     let scratch = Scratch::new();
     let (dir, began) = (scratch.path("histories"), Instant::now());
     let mut round = Round::begin(random, dir.clone(), scratch.path("db"));
@@ -233,17 +253,16 @@ fn one_round(random: Random, transactions: u64) -> std::result::Result<(), Strin
     let (kills, ran) = (round.end(), began.elapsed());
     let (transactions, found) = check_dir(&dir);
     let of = |outcome: fn(&Outcome) -> bool| transactions.iter().filter(|t| outcome(&t.outcome)).count();
-    println!(
-        "{} transactions in {:.1} s, {} committed, {} rolled back, {} not known; {kills:?}; checked in {:.1} s",
-        transactions.len(),
-        ran.as_secs_f64(),
-        of(|outcome| matches!(outcome, Outcome::Committed { .. })),
-        of(|outcome| *outcome == Outcome::Aborted),
-        of(|outcome| *outcome == Outcome::Unknown),
-        (began.elapsed() - ran).as_secs_f64(),
-    );
+    let tally = Tally {
+        committed: of(|outcome| matches!(outcome, Outcome::Committed { .. })),
+        rolled_back: of(|outcome| *outcome == Outcome::Aborted),
+        not_known: of(|outcome| *outcome == Outcome::Unknown),
+        kills,
+    };
+    let (ran, checked) = (ran.as_secs_f64(), (began.elapsed() - ran).as_secs_f64());
+    println!("{} transactions in {ran:.1} s, {tally:?}; checked in {checked:.1} s", transactions.len());
     if found.is_empty() {
-        return Ok(());
+        return Ok(tally);
     }
     let kept = keep(&dir);
     Err(format!(
@@ -278,11 +297,19 @@ fn random_histories_are_serializable_whatever_is_killed() {
     );
     println!("{command}");
     let mut random = Random::new(seed);
-    let mut left = total;
+    let (mut left, mut all) = (total, Tally::default());
     while left > 0 {
         let round = left.min(ROUND);
-        let ran = one_round(Random::new(random.next_u64()), round);
-        assert!(ran.is_ok(), "{}\nTo run it again: {command}", ran.unwrap_err());
+        match one_round(Random::new(random.next_u64()), round) {
+            Ok(tally) => all.add(&tally),
+            Err(error) => panic!("{error}\nTo run it again: {command}"),
+        }
         left -= round;
+    }
+    println!("in all {all:?}");
+    if total >= TRANSACTIONS {
+        let Kills { processes, daemons, stops } = all.kills;
+        assert!(processes > 0 && daemons + stops > 0, "{all:?}");
+        assert!(all.committed as u64 > total / 2 && all.rolled_back > 0 && all.not_known > 0, "{all:?}");
     }
 }
