@@ -62,7 +62,7 @@ SQL
 
 measure() {
     printf '%-8s %2s clients: ' "$1" "$2"
-    pgbench -n -M prepared -c "$2" -j "$(($2 < 8 ? $2 : 8))" -T "$seconds" -f "$work/$1.sql" "$database" 2>/dev/null |
+    pgbench -n -M prepared -c "$2" -j "$(($2 < 2 ? $2 : 2))" -T "$seconds" -f "$work/$1.sql" "$database" 2>/dev/null |
         sed -n 's/^latency average = \(.*\)$/\1 mean,/p; s/^tps = \([0-9.]*\).*$/\1 a second/p' | tr '\n' ' '
     echo
 }

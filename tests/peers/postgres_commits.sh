@@ -3,9 +3,10 @@
 # clients and of seconds, and prints commits a second.
 #
 # Needs a running server with its default settings (synchronous_commit and fsync on), psql and pgbench, and a role that
-# may create a database; run as that role, or with PGUSER and PGHOST set. The database graphite_commits is made at the
-# first call, with the graph of the bench in it and the indexes of postgres.sh, and stays: dropdb graphite_commits
-# removes it. That role has to be able to read the graph: GRAPH_DIR, if it is not target/bench-graph.
+# may create databases and make checkpoints; run as that role, or with PGUSER and PGHOST set. The first call makes the
+# database graphite_commits with the bench's graph in it and the indexes of postgres.sh, from GRAPH_DIR if that is set
+# and else from target/bench-graph, as whoever runs this may read it. The database stays, and each call adds to it:
+# `dropdb graphite_commits` before a run that counts.
 #
 # usage: postgres_commits.sh CLIENTS SECONDS
 set -euo pipefail
@@ -15,25 +16,30 @@ seconds=${2:?usage: postgres_commits.sh CLIENTS SECONDS}
 graph=${GRAPH_DIR:-$(dirname "$0")/../../target/bench-graph}
 database=graphite_commits
 
-if ! psql -qAt "$database" -c 'select 1' > /dev/null 2>&1; then
+count_nodes() {
+    psql -qAt "$database" -c 'select count(*) from nodes'
+}
+
+if ! nodes=$(count_nodes 2> /dev/null); then
     if ! [ -r "$graph/nodes.csv" ] || ! [ -r "$graph/edges.csv" ]; then
         echo "$graph has no nodes.csv and edges.csv that can be read; graphite-bench makes them" >&2
         exit 1
     fi
+    dropdb --if-exists "$database" 2> /dev/null
     createdb "$database"
-    if ! psql -q -v ON_ERROR_STOP=1 "$database" << SQL; then
+    # All of it or nothing, so that half of a graph is never measured.
+    psql -q -1 -v ON_ERROR_STOP=1 "$database" << SQL
 create table nodes (id int primary key, name text, age int);
 create table edges (src int, dst int, since int);
 \\copy nodes from '$graph/nodes.csv' csv header
 \\copy edges from '$graph/edges.csv' csv header
 create index on edges (src, dst);
 create index on edges (dst, src);
-vacuum analyze;
 SQL
-        # Half of a graph is not measured the next time.
-        dropdb "$database"
-        exit 1
-    fi
+    psql -q "$database" -c 'vacuum analyze'
+    # As after Graphite's import: what is changed for the first time after it is logged whole.
+    psql -q "$database" -c 'checkpoint'
+    nodes=$(count_nodes)
 fi
 for setting in fsync synchronous_commit; do
     if [ "$(psql -qAt "$database" -c "show $setting")" != on ]; then
@@ -41,14 +47,13 @@ for setting in fsync synchronous_commit; do
         exit 1
     fi
 done
-last=$(($(psql -qAt "$database" -c 'select count(*) from nodes') - 1))
 work=$(mktemp)
 trap 'rm -f "$work"' EXIT
 cat > "$work" << SQL
-\\set src random(0, $last)
-\\set dst random(0, $last)
+\\set src random(0, $((nodes - 1)))
+\\set dst random(0, $((nodes - 1)))
 insert into edges values (:src, :dst, 2026);
 SQL
 # As many threads as drive the clients of Graphite.
-pgbench -n -M prepared -c "$clients" -j "$((clients < 2 ? clients : 2))" -T "$seconds" -f "$work" "$database" 2> /dev/null |
+pgbench -n -M prepared -c "$clients" -j "$((clients < 2 ? clients : 2))" -T "$seconds" -f "$work" "$database" |
     sed -n 's/^tps = \([0-9.]*\).*$/\1/p'

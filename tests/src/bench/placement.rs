@@ -37,8 +37,8 @@ impl Placement {
         }
     }
 
-    /// Moves this thread, and all other threads of the processes `others`, until the result is dropped. One of them may be
-    /// this process.
+    /// Moves this thread, and all other threads of the processes `others`, until the result is dropped. This process may
+    /// be one of them.
     pub(crate) fn take(self, others: &[u32]) -> Result<Placed> {
         let all = processors()?;
         let first = *all.first().ok_or("there is no processor to run on")?;
@@ -47,6 +47,7 @@ impl Placement {
             Placement::Two => *all.get(1).ok_or("there is no second processor")?,
         };
         let placed = Placed { all, others: others.to_vec() };
+        // Others first, for this thread may be among theirs.
         for &pid in others {
             place(pid, &[other])?;
         }
@@ -111,6 +112,13 @@ mod tests {
         for placement in Placement::all().unwrap() {
             let placed = placement.take(&[]).unwrap();
             assert_eq!(processors().unwrap(), before[..1]);
+            drop(placed);
+            assert_eq!(processors().unwrap(), before);
+        }
+        if Placement::all().unwrap().contains(&Placement::Two) {
+            let placed = Placement::Two.take(&[std::process::id()]).unwrap();
+            let other = std::thread::spawn(processors).join().unwrap().unwrap();
+            assert_eq!((processors().unwrap(), other), (before[..1].to_vec(), before[..1].to_vec()));
             drop(placed);
             assert_eq!(processors().unwrap(), before);
         }

@@ -34,8 +34,8 @@ const OPEN_PAUSE: Duration = Duration::from_millis(250);
 const OPEN_NODES: usize = 1_000;
 /// Commits of one number of clients at a stretch.
 const SLICE: Duration = Duration::from_millis(250);
-/// Threads that drive the clients, at most; of the other database, too. With more of them than processors there are, what
-/// is measured is how they are scheduled.
+/// Threads that drive the clients, at most: as many as the machine of the figures has processors, and as
+/// `peers/postgres_commits.sh` has for the other database.
 const THREADS_MAX: usize = 2;
 /// Rounds: each takes twice as long as the transaction is open.
 const ROUNDS_MAX: u32 = 3;
@@ -61,6 +61,10 @@ pub(crate) fn measure(bench: &Bench, report: &mut Report, loaded: &Loaded) -> Re
         CLIENTS.map(|clients| Series::new(name(clients, " of the other database"), Unit::PerSecond));
     let mut random = Random::new(10);
     commit_in_turns(loaded, &mut random, OPEN / 5)?;
+    if let Some(command) = &bench.beside {
+        // Nor does its first turn count, in which it may have had to load the graph.
+        peer_rate(command, CLIENTS[CLIENTS.len() - 1])?;
+    }
     for _ in 0..bench.rounds_of(ROUNDS_MAX) {
         push(&mut quiet, commit_in_turns(loaded, &mut random, OPEN)?);
         push(&mut beside, beside_an_open_transaction(loaded, &mut random)?);
