@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use common::*;
 use graphite_protocol::messages::{Checkpoint, Hello, Mode, Ping, Run};
-use graphite_protocol::{ErrorCode, Pairs, Plan, Step, socket};
+use graphite_protocol::{ErrorCode, Plan, socket};
 
 /// A second daemon on the same file: what it says, and its exit code.
 fn second(db: &std::path::Path, args: &[&str]) -> (String, Option<i32>) {
@@ -146,34 +146,11 @@ fn asked_to_leave_it_ends_what_runs_and_rolls_back_what_is_open() {
     daemon.stop();
 }
 
-/// Walks of many hops over a dense graph: a statement that runs for ever.
-fn endless(client: &mut Client) -> Run {
-    let ids: Vec<u64> = (0..12).map(|n| client.create(n).unwrap()).collect();
-    let mut rows = Vec::new();
-    for start in &ids {
-        for end in &ids {
-            rows.push(graphite_protocol::NewEdge {
-                start: (*start).into(),
-                end: (*end).into(),
-                edge_type: "E".into(),
-                properties: Pairs::default(),
-            });
-        }
-    }
-    client.run(Plan::of([Step::CreateEdges { rows }, Step::Count {}])).unwrap();
-    let mut steps = vec![Step::Nodes { label: None }];
-    let (direction, to) = (graphite_protocol::Direction::Out, graphite_protocol::Expansion::Both);
-    steps.extend((0..20).map(|_| Step::Expand { direction, types: vec![], to }));
-    let (key, value) = ("n".to_owned(), Some(graphite_protocol::Operand::from(-1)));
-    steps.push(Step::Filter { key, comparison: graphite_protocol::Comparison::Eq, value });
-    run(Plan::of(steps))
-}
-
 #[test]
 fn a_statement_that_does_not_end_is_interrupted_and_a_second_signal_does_not_wait() {
     let mut daemon = Daemon::start(&["--shutdown-timeout-ms", "100"]);
     let mut client = daemon.client();
-    let endless_run = endless(&mut client);
+    let endless_run = run(Plan::of(endless(&mut client)));
     let msgid = client.send(&endless_run);
     until_active(&daemon);
     daemon.signal("TERM");
@@ -182,7 +159,7 @@ fn a_statement_that_does_not_end_is_interrupted_and_a_second_signal_does_not_wai
 
     daemon.child = start_at(&daemon.db, &["--shutdown-timeout-ms", "3600000"]);
     let mut client = daemon.client();
-    assert_eq!(client.count(), 12);
+    assert_eq!(client.count(), 30);
     client.send(&endless_run);
     until_active(&daemon);
     daemon.signal("INT");
@@ -190,7 +167,7 @@ fn a_statement_that_does_not_end_is_interrupted_and_a_second_signal_does_not_wai
     daemon.signal("INT");
     assert_eq!(daemon.wait().code(), Some(143));
     daemon.child = start_at(&daemon.db, &[]);
-    assert_eq!(daemon.client().count(), 12);
+    assert_eq!(daemon.client().count(), 30);
     daemon.stop();
 }
 

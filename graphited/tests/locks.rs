@@ -124,6 +124,25 @@ fn long_transactions_that_write_different_nodes_do_not_wait_for_each_other() {
     daemon.stop();
 }
 
+/// Their locks do not become one on the page, though nobody is in the way of that.
+#[test]
+fn who_has_changed_most_of_a_page_keeps_nobody_from_the_rest_of_it() {
+    let daemon = Daemon::start(&[]);
+    let [mut observer] = peers(&daemon);
+    let ids = nodes(&mut observer, 220);
+    let mut one = writer(&daemon);
+    for some in ids[..200].chunks(50) {
+        assert_eq!(one.run(set(some, 1)).unwrap().summary.properties_set, 50);
+    }
+    let mut other = writer(&daemon);
+    wrote(other.run(set(&ids[200..201], 2)));
+    other.run(link(ids[200], ids[219])).unwrap();
+    other.commit().unwrap();
+    one.commit().unwrap();
+    assert_eq!([ids[199], ids[200]].map(|id| value(&mut observer, id)), [1, 2]);
+    daemon.stop();
+}
+
 #[test]
 fn who_wants_what_another_has_changed_waits_for_its_commit() {
     let daemon = Daemon::start(&["--lock-timeout-ms", "0"]);
@@ -347,12 +366,14 @@ fn a_wait_for_a_lock_can_be_ended() {
     daemon.stop();
 }
 
+/// How a holder's transaction ends; only where its client is idle for too long, that ends it.
 #[test]
 fn whatever_ends_the_holder_lets_the_waiter_go_on() {
-    let daemon = Daemon::start(&["--lock-timeout-ms", "0", "--idle-in-transaction-timeout-ms", "2000"]);
-    let [mut observer] = peers(&daemon);
-    let id = nodes(&mut observer, 1)[0];
     for how in ["commit", "rollback", "failure", "kill", "gone", "idle"] {
+        let idle_ms = if how == "idle" { "2000" } else { "0" };
+        let daemon = Daemon::start(&["--lock-timeout-ms", "0", "--idle-in-transaction-timeout-ms", idle_ms]);
+        let [mut observer] = peers(&daemon);
+        let id = nodes(&mut observer, 1)[0];
         let (mut holder, mut waiter) = (writer(&daemon), peer(&daemon));
         wrote(holder.run(set(&[id], 1)));
         let msgid = waiter.send(&run(set(&[id], 2)));
@@ -370,7 +391,50 @@ fn whatever_ends_the_holder_lets_the_waiter_go_on() {
         }
         wrote(waiter.answer::<Run>(msgid));
         assert_eq!(value(&mut observer, id), 2, "{how}");
+        daemon.stop();
     }
+}
+
+/// No timeout could end the statement, which would go on for ever: the daemon sees beside it that the client is gone.
+#[test]
+fn a_client_that_is_gone_is_rolled_back_at_once_though_its_statement_computes() {
+    let timeouts = ["lock", "statement", "idle-in-transaction", "idle", "client-stall"];
+    let off = timeouts.map(|name| format!("--{name}-timeout-ms=0"));
+    let daemon = Daemon::start(&off.each_ref().map(String::as_str));
+    let [mut observer] = peers(&daemon);
+    let ids = nodes(&mut observer, 2);
+    let endless = endless(&mut observer);
+    for in_transaction in [true, false] {
+        let mut holder = peer(&daemon);
+        let plan = if in_transaction {
+            holder.begin(Mode::Write);
+            wrote(holder.run(set(&ids[..1], 7)));
+            wrote(holder.run(set(&ids[1..], 7)));
+            Plan::of(endless.clone())
+        } else {
+            let mut plan = set(&ids, 7);
+            plan.pipelines.push(endless.clone());
+            plan
+        };
+        holder.send(&run(plan));
+        let session = holder.session;
+        until(|| {
+            let seen = row(&mut observer, session);
+            seen.state == SessionState::Active && seen.locks > 0
+        });
+        let mut waiter = peer(&daemon);
+        let msgid = waiter.send(&run(set(&ids[..1], 8)));
+        let seen = until_waits(&mut observer, waiter.session);
+        assert_eq!(seen.blocked_by, [session]);
+        assert_eq!(row(&mut observer, session).state, SessionState::Active, "it computes");
+        drop(holder);
+        wrote(waiter.answer::<Run>(msgid));
+        assert_eq!([ids[0], ids[1]].map(|id| value(&mut observer, id)), [8, 1], "what it changed is undone");
+        until(|| observer.sessions().iter().all(|row| row.session != session));
+        assert_eq!(observer.waiting(), 0);
+    }
+    // Those that are left hold nothing.
+    until(|| locks(&mut observer).locks.is_empty());
     daemon.stop();
 }
 

@@ -15,25 +15,6 @@ fn set(id: u64, n: i64) -> Plan {
     Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Set { properties }])
 }
 
-/// Creates `count` nodes with n = 0..count; returns their ids.
-fn fill(client: &mut Client, count: i64) -> Vec<u64> {
-    let rows = (0..count)
-        .map(|n| graphite_protocol::NewNode {
-            labels: vec!["N".into()],
-            properties: [("n", Operand::from(n))].into_iter().collect(),
-        })
-        .collect();
-    let plan = Plan::of([Step::CreateNodes { rows }, Step::Ids {}]);
-    let mut reply = client.run(plan).unwrap();
-    let mut rows = std::mem::take(&mut reply.rows);
-    while let Some(cursor) = reply.cursor {
-        let more = client.call(&Fetch { cursor, n: 1000 }).unwrap();
-        rows.extend(more.rows);
-        reply.cursor = more.cursor;
-    }
-    rows.iter().map(|row| int(&row[0]) as u64).collect()
-}
-
 #[test]
 fn what_is_written_is_read_by_all() {
     let daemon = Daemon::start(&[]);
@@ -309,38 +290,6 @@ fn an_idle_transaction_is_rolled_back_and_others_go_on() {
     idle.rollback();
     assert_eq!(idle.count(), 1);
     daemon.stop();
-}
-
-/// Makes a graph in which everybody knows everybody, so that walks of many hops are without number, and returns the steps
-/// of a statement that counts them without end.
-fn endless(client: &mut Client) -> Vec<Step> {
-    let ids = fill(client, 30);
-    let mut rows = Vec::new();
-    for start in &ids {
-        for end in &ids {
-            rows.push(graphite_protocol::NewEdge {
-                start: (*start).into(),
-                end: (*end).into(),
-                edge_type: "KNOWS".into(),
-                properties: Pairs::default(),
-            });
-        }
-    }
-    let made = client.run(Plan::of([Step::CreateEdges { rows }, Step::Count {}])).unwrap();
-    assert_eq!(made.summary.edges_created, 900);
-    let mut steps = vec![Step::Nodes { label: None }];
-    let hop = Step::Expand {
-        direction: graphite_protocol::Direction::Out,
-        types: vec![],
-        to: graphite_protocol::Expansion::Both,
-    };
-    steps.extend(std::iter::repeat_n(hop, 12));
-    steps.push(Step::Filter {
-        key: "n".into(),
-        comparison: graphite_protocol::Comparison::Eq,
-        value: Some(Operand::from(-1)),
-    });
-    steps
 }
 
 /// A plan that is long enough to be decoded aside.

@@ -143,3 +143,27 @@ fn a_snapshot_is_one_moment_and_not_before_the_own_commit() {
         assert_eq!(client.snapshot(|s| number(s, id)).unwrap(), n);
     }
 }
+
+/// In the first try others write more than is kept for the snapshot, between two looks at it.
+#[test]
+fn what_is_read_of_a_snapshot_that_grew_too_old_is_read_again_of_a_new_one() {
+    const NODES: usize = 400;
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch.path("db"), &["--old-versions-bytes", "1M"]);
+    let (mut client, mut other) = (daemon.client(), daemon.client());
+    // No more than two have room on a page.
+    let text = "x".repeat(3000);
+    let make = |_| other.create_node(["A"], props! { "n" => 0, "text" => text.as_str() }).unwrap();
+    let ids: Vec<NodeId> = (0..NODES).map(make).collect();
+    let mut tries = 0;
+    let seen = client.snapshot(|s| {
+        tries += 1;
+        let first = number(s, ids[0])?;
+        if tries == 1 {
+            assert_eq!(first, 0);
+            ids.iter().for_each(|id| other.set_properties(*id, props! { "n" => 1 }).unwrap());
+        }
+        Ok((first, number(s, ids[NODES - 1])?))
+    });
+    assert_eq!((seen.unwrap(), tries), ((1, 1), 2));
+}

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use graphite_protocol::message::{Message, write_request};
 use graphite_protocol::messages::{
-    Begin, Commit, CommitReply, Hello, HelloReply, Mode, Request, Rollback, Run, RunReply, Session,
+    Begin, Commit, CommitReply, Fetch, Hello, HelloReply, Mode, Request, Rollback, Run, RunReply, Session,
     SessionState, Sessions, Status, StatusReply,
 };
 use graphite_protocol::{
-    Decoder, ErrorCode, FRAME_BYTES_MAX, FrameReader, Pairs, Plan, Step, Value, Wire, WireError, socket,
+    Comparison, Decoder, Direction, ErrorCode, Expansion, FRAME_BYTES_MAX, FrameReader, NewEdge, NewNode,
+    Operand, Pairs, Plan, Step, Value, Wire, WireError, socket,
 };
 
 /// No answer within this is a failure of the test: long enough for the slowest machine.
@@ -24,6 +25,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One transaction may write at a time, so that a test can keep others waiting without a lock.
 pub const ALONE: [&str; 2] = ["--write-transactions-max", "1"];
+
+/// What every daemon is started with, unless a test has it otherwise.
+const SMALL: [[&str; 2]; 2] = [["--cache-bytes", "4M"], ["--wal-bytes", "16M"]];
 
 /// A running daemon, killed when dropped.
 pub struct Daemon {
@@ -131,7 +135,8 @@ pub fn start_at(db: &Path, args: &[&str]) -> Child {
 
 pub fn try_start_at(db: &Path, args: &[&str]) -> (Child, String) {
     let mut child = program()
-        .args(["--cache-bytes", "4M", "--wal-bytes", "16M", "--ready-fd", "1", "--db"])
+        .args(SMALL.iter().filter(|[name, _]| !args.contains(name)).flatten())
+        .args(["--ready-fd", "1", "--db"])
         .arg(db)
         .args(args)
         .stdout(Stdio::piped())
@@ -264,7 +269,7 @@ pub fn run(plan: Plan) -> Run {
 }
 
 pub fn create(n: i64) -> Plan {
-    let properties = [("n", graphite_protocol::Operand::from(n))].into_iter().collect();
+    let properties = [("n", Operand::from(n))].into_iter().collect();
     Plan::of([Step::CreateNode { labels: vec!["N".into()], properties }])
 }
 
@@ -274,6 +279,49 @@ pub fn count() -> Plan {
 
 pub fn by_id(id: u64) -> Plan {
     Plan::of([Step::Node { ids: vec![id.into()], required: true }])
+}
+
+/// Creates `count` nodes with n = 0..count; returns their ids.
+pub fn fill(client: &mut Client, count: i64) -> Vec<u64> {
+    let rows = (0..count)
+        .map(|n| NewNode {
+            labels: vec!["N".into()],
+            properties: [("n", Operand::from(n))].into_iter().collect(),
+        })
+        .collect();
+    let plan = Plan::of([Step::CreateNodes { rows }, Step::Ids {}]);
+    let mut reply = client.run(plan).unwrap();
+    let mut rows = std::mem::take(&mut reply.rows);
+    while let Some(cursor) = reply.cursor {
+        let more = client.call(&Fetch { cursor, n: 1000 }).unwrap();
+        rows.extend(more.rows);
+        reply.cursor = more.cursor;
+    }
+    rows.iter().map(|row| int(&row[0]) as u64).collect()
+}
+
+/// Makes a graph in which everybody knows everybody, so that walks of many hops are without number, and returns the steps
+/// of a statement that counts them without end.
+pub fn endless(client: &mut Client) -> Vec<Step> {
+    let ids = fill(client, 30);
+    let mut rows = Vec::new();
+    for start in &ids {
+        for end in &ids {
+            rows.push(NewEdge {
+                start: (*start).into(),
+                end: (*end).into(),
+                edge_type: "KNOWS".into(),
+                properties: Pairs::default(),
+            });
+        }
+    }
+    let made = client.run(Plan::of([Step::CreateEdges { rows }, Step::Count {}])).unwrap();
+    assert_eq!(made.summary.edges_created, 900);
+    let mut steps = vec![Step::Nodes { label: None }];
+    let hop = Step::Expand { direction: Direction::Out, types: vec![], to: Expansion::Both };
+    steps.extend(std::iter::repeat_n(hop, 12));
+    steps.push(Step::Filter { key: "n".into(), comparison: Comparison::Eq, value: Some(Operand::from(-1)) });
+    steps
 }
 
 pub fn code<T: std::fmt::Debug>(result: Result<T, WireError>) -> ErrorCode {
