@@ -176,10 +176,17 @@ impl Cursor {
             let leaf = Node::open(&page, Some(0))?;
             if let Some(i) = self.place.rank(&leaf)?.checked_sub(1) {
                 let (key, value) = leaf.cell(i)?;
+                // Each step leads down, so a walk comes to its end, whatever the bytes say.
+                if !self.place.is_past(key) {
+                    return Err(Error::body(leaf.number(), "a key is out of order"));
+                }
                 self.place = Place::Before(key.to_vec());
                 return Ok(Some((key.to_vec(), value.to_vec())));
             }
             let Some(bound) = bound else { return Ok(None) };
+            if !self.place.is_past(&bound) {
+                return Err(Error::body(leaf.number(), "a separator above it is out of order"));
+            }
             self.place = Place::Before(bound);
         }
         Err(Error::body(root, "the tree below it has a leaf without entries"))

@@ -430,6 +430,22 @@ fn keys_out_of_order_are_found() {
     assert!(matches!(tree.check(&pager), Err(Error::CorruptPage { page, .. }) if page == leaf));
 }
 
+/// A key that belongs at the end, found at the beginning, would begin the walk anew.
+#[test]
+fn a_walk_backwards_over_keys_out_of_order_ends() {
+    let (tree, mut pager, _, leaf) = two_levels();
+    let mut node = NodeMut::open(pager.page_mut(leaf).unwrap()).unwrap();
+    node.remove(0).unwrap();
+    assert!(node.insert(0, &[0xff; 8], b"").unwrap());
+    let mut cursor = tree.cursor_at_end();
+    for _ in 1..2000 {
+        assert!(cursor.prev(&pager).unwrap().is_some());
+    }
+    for _ in 0..2 {
+        assert!(matches!(cursor.prev(&pager), Err(Error::CorruptPage { page, .. }) if page == leaf));
+    }
+}
+
 #[test]
 fn a_page_with_two_parents_is_found() {
     let (mut tree, mut pager, root, _) = two_levels();
