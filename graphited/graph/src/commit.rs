@@ -17,14 +17,15 @@
 //!    takes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use graphite_store::{Lsn, Turn};
 
 use crate::db::GraphDb;
 use crate::leases::Leases;
 use crate::locks::TransactionLocks;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::write_set::WriteSet;
 use crate::{Error, Result, apply, tokens};
 

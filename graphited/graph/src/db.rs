@@ -17,8 +17,8 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use graphite_store::clock::Clock;
 use graphite_store::disk::Disk;
@@ -34,6 +34,7 @@ use crate::leases::Pools;
 use crate::locks::TransactionLocks;
 use crate::page_view::PageView;
 use crate::state;
+use crate::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use crate::transaction::Transaction;
 use crate::view::View;
 use crate::write_set::WRITE_SET_MEMORY_BYTES;

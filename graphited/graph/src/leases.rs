@@ -10,13 +10,12 @@
 //! 3. Whoever applies commits needs the pools, so nobody who holds one waits for a disk: what is not in memory is brought
 //!    there before.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use graphite_store::Store;
 
 use crate::edges::Edges;
 use crate::nodes::Nodes;
 use crate::pool::{SlotPool, look_for_free};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::table::Table;
 use crate::write_set::WriteSet;
 use crate::{EdgeSlot, Error, NodeSlot, Result};

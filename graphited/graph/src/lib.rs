@@ -29,6 +29,7 @@ pub mod properties;
 pub mod salvage;
 pub mod space;
 pub mod state;
+mod sync;
 mod table;
 pub mod tokens;
 mod transaction;
