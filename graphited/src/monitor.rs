@@ -94,8 +94,8 @@ pub(crate) fn locks_reply(
     let mut entries: Vec<&LockEntry> = picture.locks.iter().collect();
     entries.sort_by_key(|lock| !awaited.contains(&lock.name));
     entries.truncate(LOCKS_TOLD_MAX);
-    // Held before awaited, and both in the order in which they came, which is that of the queue.
-    entries.sort_by_key(|lock| (lock.name, !lock.granted, lock.since));
+    // Held before awaited: those in the order in which they came, and these, as the picture has them, in that of the queue.
+    entries.sort_by_key(|lock| (lock.name, !lock.granted, lock.granted.then_some(lock.since)));
     let lock = |entry: &LockEntry, words: &mut LockWords<'_>| Lock {
         name: words.of(entry.name),
         mode: mode(entry.mode),

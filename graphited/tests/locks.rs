@@ -420,7 +420,8 @@ fn a_client_that_is_gone_is_rolled_back_at_once_though_its_statement_computes() 
         let session = holder.session;
         until(|| {
             let seen = row(&mut observer, session);
-            seen.state == SessionState::Active && seen.locks > 0
+            // Database, table, page, and both nodes.
+            seen.state == SessionState::Active && seen.locks >= 5
         });
         let mut waiter = peer(&daemon);
         let msgid = waiter.send(&run(set(&ids[..1], 8)));

@@ -16,31 +16,29 @@ seconds=${2:?usage: postgres_commits.sh CLIENTS SECONDS}
 graph=${GRAPH_DIR:-$(dirname "$0")/../../target/bench-graph}
 database=graphite_commits
 
-count_nodes() {
-    psql -qAt "$database" -c 'select count(*) from nodes'
-}
-
-if ! nodes=$(count_nodes 2> /dev/null); then
+known=$(psql -qAt postgres -c "select count(*) from pg_database where datname = '$database'")
+if [ "$known" = 0 ]; then
     if ! [ -r "$graph/nodes.csv" ] || ! [ -r "$graph/edges.csv" ]; then
         echo "$graph has no nodes.csv and edges.csv that can be read; graphite-bench makes them" >&2
         exit 1
     fi
-    dropdb --if-exists "$database" 2> /dev/null
     createdb "$database"
-    # All of it or nothing, so that half of a graph is never measured.
-    psql -q -1 -v ON_ERROR_STOP=1 "$database" << SQL
+    # Half of a graph is not measured the next time.
+    trap 'dropdb --if-exists "$database"' EXIT
+    psql -q -v ON_ERROR_STOP=1 "$database" << SQL
 create table nodes (id int primary key, name text, age int);
 create table edges (src int, dst int, since int);
 \\copy nodes from '$graph/nodes.csv' csv header
 \\copy edges from '$graph/edges.csv' csv header
 create index on edges (src, dst);
 create index on edges (dst, src);
+vacuum analyze;
+-- As after Graphite's import: what is changed for the first time after it is logged whole.
+checkpoint;
 SQL
-    psql -q "$database" -c 'vacuum analyze'
-    # As after Graphite's import: what is changed for the first time after it is logged whole.
-    psql -q "$database" -c 'checkpoint'
-    nodes=$(count_nodes)
+    trap - EXIT
 fi
+nodes=$(psql -qAt "$database" -c 'select count(*) from nodes')
 for setting in fsync synchronous_commit; do
     if [ "$(psql -qAt "$database" -c "show $setting")" != on ]; then
         echo "$setting is not on, so its commits are not durable" >&2

@@ -1,8 +1,8 @@
 //! The one door to the locks of a commit, so that a model checker can stand behind it.
 //!
-//! Each of them may be held while its thread comes to the store, whose locks are modelled where these are: a thread that
-//! slept at one that Shuttle does not know would hold up all others. Counters and settings nobody waits for, and so they are
-//! the usual ones everywhere.
+//! Each of them may be held, or slept on, while its thread comes to the store, whose locks are modelled where these are: a
+//! thread that slept at one that Shuttle does not know would hold up all others. Counters and settings nobody waits for, and
+//! so they are the usual ones everywhere.
 //!
 //! Built with `--cfg shuttle`, as the package in `shuttle/` does, threads are tasks that Shuttle switches between at each of
 //! these and within the store. (The tests within the crate know nothing of Shuttle, so for them the door is the usual one

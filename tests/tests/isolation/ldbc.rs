@@ -10,8 +10,6 @@ const WRITERS: u32 = 3;
 const READERS: u32 = 2;
 /// Transactions of each writer.
 const WRITES: u32 = 80;
-/// Transactions of all readers, at least: with fewer, little was read while others wrote.
-const READS_MIN: u64 = 10;
 
 fn worker(what: &str, daemon: &Daemon, number: u32, seed: u64, rest: &[&str]) -> Worker {
     let socket = daemon.socket();
@@ -48,8 +46,6 @@ fn is_prevented(name: &str) {
         reader.enough();
         said.extend(reader.finish());
     }
-    let reads: u64 = lines(&said, "reads").iter().map(|count| count.parse::<u64>().unwrap()).sum();
-    assert!(test.read.is_none() || reads >= READS_MIN, "{name}: only {reads} reads beside the writers");
     let mut anomalies = lines(&said, "anomaly");
     anomalies.extend((test.check)(&mut client, &lines(&said, "note")).unwrap());
     assert!(anomalies.is_empty(), "{name}: {anomalies:#?}");

@@ -50,8 +50,8 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 pub struct LockOptions {
     /// Parts that the table of locks is split into, so that threads seldom meet there; rounded up to a power of two.
     pub shards: usize,
-    /// Locks that one owner may hold, intents among them, before any of them become one: until then nobody waits for what it
-    /// has not touched.
+    /// Locks that one owner may hold, intents among them, before any of them become one: until then no lock stands for more
+    /// than was asked for.
     pub escalates_above: usize,
     /// Slots that such an owner may hold on one page; when it holds more, they become one lock on the page if that is free
     /// at once.
