@@ -366,6 +366,31 @@ fn a_wait_for_a_lock_can_be_ended() {
     daemon.stop();
 }
 
+/// Who raises what it has comes before those who asked for more than it lets them have, though it asks later.
+#[test]
+fn waiters_are_told_in_the_order_of_the_queue() {
+    let daemon = Daemon::start(&["--lock-timeout-ms", "0"]);
+    let [mut observer] = peers(&daemon);
+    let ids = nodes(&mut observer, 2);
+    let (mut raises, mut reads, mut asks) = (writer(&daemon), writer(&daemon), peer(&daemon));
+    for peer in [&mut raises, &mut reads] {
+        peer.run(by_id(ids[0])).unwrap();
+    }
+    let asked = asks.send(&run(link(ids[0], ids[1])));
+    until_waits(&mut observer, asks.session);
+    let raised = raises.send(&run(link(ids[0], ids[1])));
+    until_waits(&mut observer, raises.session);
+    let told = locks(&mut observer).locks;
+    let waiting: Vec<u64> = told.iter().filter(|lock| !lock.granted).map(|lock| lock.session).collect();
+    assert_eq!(waiting, [raises.session, asks.session], "{told:#?}");
+    reads.commit().unwrap();
+    raises.answer::<Run>(raised).unwrap();
+    raises.commit().unwrap();
+    asks.answer::<Run>(asked).unwrap();
+    assert_eq!(observer.status().edges, 2);
+    daemon.stop();
+}
+
 /// How a holder's transaction ends; only where its client is idle for too long, that ends it.
 #[test]
 fn whatever_ends_the_holder_lets_the_waiter_go_on() {
