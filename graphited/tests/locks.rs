@@ -1,99 +1,17 @@
-//! Several write transactions at a time: who waits for whom, who does not, and what ends a wait. Sessions talk to a real
-//! daemon; that one waits is seen in what the daemon tells of its sessions, never by the time that something takes.
+//! Several write transactions at a time: who waits for whom, and who does not. Sessions talk to a real daemon; that one
+//! waits is seen in what the daemon tells of its sessions, never by the time that something takes.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod common;
 
+use common::peers::*;
 use common::*;
 use graphite_protocol::messages::{
-    Begin, Cancel, Check, Commit, ImportBegin, ImportNodes, Kill, Lock, LockMode, Locks, LocksReply, Mode,
-    NodeBatch, Ping, Rollback, Run, RunReply, Session as Row, SessionState,
+    Begin, Cancel, Check, Commit, ImportBegin, ImportNodes, Kill, Lock, LockMode, Mode, NodeBatch, Ping,
+    Rollback, Run,
 };
-use graphite_protocol::{ErrorCode, NewEdge, Operand, Packed, Pairs, Plan, Step, Token, Value, WireError};
-
-/// A client and the number of its session.
-struct Peer {
-    client: Client,
-    session: u64,
-}
-
-impl std::ops::Deref for Peer {
-    type Target = Client;
-    fn deref(&self) -> &Client {
-        &self.client
-    }
-}
-
-impl std::ops::DerefMut for Peer {
-    fn deref_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-}
-
-fn peer(daemon: &Daemon) -> Peer {
-    let mut client = daemon.stranger();
-    let session = client.hello().session;
-    Peer { client, session }
-}
-
-fn peers<const N: usize>(daemon: &Daemon) -> [Peer; N] {
-    std::array::from_fn(|_| peer(daemon))
-}
-
-/// A peer in a write transaction.
-fn writer(daemon: &Daemon) -> Peer {
-    let mut peer = peer(daemon);
-    peer.begin(Mode::Write);
-    peer
-}
-
-fn nodes(client: &mut Client, count: i64) -> Vec<u64> {
-    (0..count).map(|n| client.create(n).unwrap()).collect()
-}
-
-/// Sets `n` of some nodes, one after another.
-fn set(ids: &[u64], n: i64) -> Plan {
-    let node = |id: &u64| {
-        let properties = [("n", Operand::from(n))].into_iter().collect();
-        vec![Step::Node { ids: vec![(*id).into()], required: true }, Step::Set { properties }]
-    };
-    Plan { pipelines: ids.iter().map(node).collect() }
-}
-
-fn link(start: u64, end: u64) -> Plan {
-    let edge = NewEdge {
-        start: start.into(),
-        end: end.into(),
-        edge_type: "KNOWS".into(),
-        properties: Pairs::default(),
-    };
-    Plan::of([Step::CreateEdges { rows: vec![edge] }])
-}
-
-fn value(client: &mut Client, id: u64) -> i64 {
-    let keys = vec!["n".to_owned()];
-    let plan = Plan::of([Step::Node { ids: vec![id.into()], required: true }, Step::Properties { keys }]);
-    int(&client.run(plan).unwrap().rows[0][0])
-}
-
-fn row(observer: &mut Client, session: u64) -> Row {
-    observer.sessions().into_iter().find(|row| row.session == session).unwrap()
-}
-
-/// Waits until the session waits for a lock.
-fn until_waits(observer: &mut Client, session: u64) -> Row {
-    until(|| row(observer, session).state == SessionState::Waiting);
-    row(observer, session)
-}
-
-fn locks(observer: &mut Client) -> LocksReply {
-    observer.call(&Locks {}).unwrap()
-}
-
-fn wrote(result: Result<RunReply, WireError>) {
-    assert_eq!(result.unwrap().summary.properties_set, 1);
-}
+use graphite_protocol::{ErrorCode, Packed, Plan, Step, Token, Value};
 
 #[test]
 fn long_transactions_that_write_different_nodes_do_not_wait_for_each_other() {
@@ -278,94 +196,6 @@ fn statements_that_cross_all_come_through() {
     daemon.stop();
 }
 
-#[test]
-fn a_lock_that_is_not_granted_in_time_says_who_holds_it() {
-    let daemon = Daemon::start(&["--lock-timeout-ms", "100"]);
-    let [mut observer] = peers(&daemon);
-    let ids = nodes(&mut observer, 2);
-    let (mut holder, mut waiter) = (writer(&daemon), writer(&daemon));
-    wrote(holder.run(set(&ids[..1], 1)));
-    wrote(waiter.run(set(&ids[1..], 1)));
-    let error = waiter.run(set(&ids[..1], 2)).unwrap_err();
-    assert_eq!((&error.code, error.retryable), (&ErrorCode::LockTimeout, true));
-    assert_eq!(
-        error.details.get("lock").and_then(Value::as_str),
-        Some(format!("node {} :N", ids[0]).as_str())
-    );
-    assert_eq!(error.details.get("blocked_by"), Some(&Value::List(vec![(holder.session as i64).into()])));
-    assert!(error.message.contains(&format!("session {} holds it", holder.session)), "{error}");
-    // What it held is free already.
-    wrote(observer.run(set(&ids[1..], 3)));
-    assert_eq!(code(waiter.commit()), ErrorCode::TransactionFailed);
-    // By itself a statement fails alike, and nothing stays behind.
-    assert_eq!(code(observer.run(set(&ids[..1], 2))), ErrorCode::LockTimeout);
-    holder.commit().unwrap();
-    wrote(observer.run(set(&ids[..1], 2)));
-    daemon.stop();
-}
-
-/// How a wait can be ended from elsewhere, and the error that the waiter gets, if it gets any.
-#[test]
-fn a_wait_for_a_lock_can_be_ended() {
-    let daemon = Daemon::start(&["--lock-timeout-ms", "0", "--idle-in-transaction-timeout-ms", "0"]);
-    let [mut observer] = peers(&daemon);
-    let ids = nodes(&mut observer, 2);
-    let mut holder = writer(&daemon);
-    wrote(holder.run(set(&ids[..1], 1)));
-    for in_transaction in [false, true] {
-        for how in ["cancel", "kill", "timeout", "gone"] {
-            let mut waiter = peer(&daemon);
-            let mut transaction = None;
-            if in_transaction {
-                waiter.begin(Mode::Write);
-                wrote(waiter.run(set(&ids[1..], 2)));
-                transaction = row(&mut observer, waiter.session).transaction;
-            }
-            let timeout_ms = (how == "timeout").then_some(200);
-            let msgid = waiter.send(&Run { timeout_ms, ..run(set(&ids[..1], 2)) });
-            if how != "timeout" {
-                until_waits(&mut observer, waiter.session);
-            }
-            let session = waiter.session;
-            match how {
-                "cancel" => {
-                    assert!(observer.call(&Cancel { session, ..Default::default() }).unwrap().cancelled)
-                }
-                "kill" => assert!(observer.call(&Kill { session, transaction }).unwrap().killed),
-                "timeout" => {}
-                _ => {
-                    drop(waiter);
-                    until(|| observer.sessions().iter().all(|row| row.session != session));
-                    wrote(observer.run(set(&ids[1..], 3)));
-                    continue;
-                }
-            }
-            let expected = match how {
-                "cancel" => ErrorCode::Cancelled,
-                "kill" => ErrorCode::Killed,
-                _ => ErrorCode::Timeout,
-            };
-            assert_eq!(code(waiter.answer::<Run>(msgid)), expected);
-            // What it held is free.
-            wrote(observer.run(set(&ids[1..], 3)));
-            if how == "kill" {
-                assert!(waiter.is_closed().is_empty());
-            } else if in_transaction {
-                assert_eq!(code(waiter.create(1)), ErrorCode::TransactionFailed);
-                waiter.rollback();
-                // It may wait again: what ended this wait does not end the next.
-                waiter.begin(Mode::Write);
-                wrote(waiter.run(set(&ids[1..], 4)));
-                waiter.rollback();
-            }
-        }
-    }
-    assert_eq!(observer.waiting(), 0);
-    holder.commit().unwrap();
-    assert_eq!(value(&mut observer, ids[0]), 1);
-    daemon.stop();
-}
-
 /// Who raises what it has comes before those who asked for more than it lets them have, though it asks later.
 #[test]
 fn waiters_are_told_in_the_order_of_the_queue() {
@@ -388,122 +218,6 @@ fn waiters_are_told_in_the_order_of_the_queue() {
     raises.commit().unwrap();
     asks.answer::<Run>(asked).unwrap();
     assert_eq!(observer.status().edges, 2);
-    daemon.stop();
-}
-
-/// How a holder's transaction ends; only where its client is idle for too long, that ends it.
-#[test]
-fn whatever_ends_the_holder_lets_the_waiter_go_on() {
-    for how in ["commit", "rollback", "failure", "kill", "gone", "idle"] {
-        let idle_ms = if how == "idle" { "2000" } else { "0" };
-        let daemon = Daemon::start(&["--lock-timeout-ms", "0", "--idle-in-transaction-timeout-ms", idle_ms]);
-        let [mut observer] = peers(&daemon);
-        let id = nodes(&mut observer, 1)[0];
-        let (mut holder, mut waiter) = (writer(&daemon), peer(&daemon));
-        wrote(holder.run(set(&[id], 1)));
-        let msgid = waiter.send(&run(set(&[id], 2)));
-        until_waits(&mut observer, waiter.session);
-        match how {
-            "commit" => drop(holder.commit().unwrap()),
-            "rollback" => holder.rollback(),
-            "failure" => assert_eq!(code(holder.run(set(&[4711], 1))), ErrorCode::NodeNotFound),
-            "kill" => {
-                let (session, transaction) = (holder.session, row(&mut observer, holder.session).transaction);
-                assert!(observer.call(&Kill { session, transaction }).unwrap().killed);
-            }
-            "gone" => drop(holder),
-            _ => {}
-        }
-        wrote(waiter.answer::<Run>(msgid));
-        assert_eq!(value(&mut observer, id), 2, "{how}");
-        daemon.stop();
-    }
-}
-
-/// No timeout could end the statement, which would go on for ever: the daemon sees beside it that the client is gone.
-#[test]
-fn a_client_that_is_gone_is_rolled_back_at_once_though_its_statement_computes() {
-    let timeouts = ["lock", "statement", "idle-in-transaction", "idle", "client-stall"];
-    let off = timeouts.map(|name| format!("--{name}-timeout-ms=0"));
-    let daemon = Daemon::start(&off.each_ref().map(String::as_str));
-    let [mut observer] = peers(&daemon);
-    let ids = nodes(&mut observer, 2);
-    let endless = endless(&mut observer);
-    for in_transaction in [true, false] {
-        let mut holder = peer(&daemon);
-        let plan = if in_transaction {
-            holder.begin(Mode::Write);
-            wrote(holder.run(set(&ids[..1], 7)));
-            wrote(holder.run(set(&ids[1..], 7)));
-            Plan::of(endless.clone())
-        } else {
-            let mut plan = set(&ids, 7);
-            plan.pipelines.push(endless.clone());
-            plan
-        };
-        holder.send(&run(plan));
-        let session = holder.session;
-        until(|| {
-            let seen = row(&mut observer, session);
-            // Database, table, page, and both nodes.
-            seen.state == SessionState::Active && seen.locks >= 5
-        });
-        let mut waiter = peer(&daemon);
-        let msgid = waiter.send(&run(set(&ids[..1], 8)));
-        let seen = until_waits(&mut observer, waiter.session);
-        assert_eq!(seen.blocked_by, [session]);
-        assert_eq!(row(&mut observer, session).state, SessionState::Active, "it computes");
-        drop(holder);
-        wrote(waiter.answer::<Run>(msgid));
-        assert_eq!([ids[0], ids[1]].map(|id| value(&mut observer, id)), [8, 1], "what it changed is undone");
-        until(|| observer.sessions().iter().all(|row| row.session != session));
-        assert_eq!(observer.waiting(), 0);
-    }
-    // Those that are left hold nothing.
-    until(|| locks(&mut observer).locks.is_empty());
-    daemon.stop();
-}
-
-/// More wait for locks than the daemon has threads at first, and as many as may; the holder's commit finds one.
-#[test]
-fn a_pool_full_of_waiters_can_be_freed() {
-    let daemon = Daemon::start(&["--write-transactions-max", "8", "--lock-timeout-ms", "0"]);
-    let [mut observer] = peers(&daemon);
-    let ids = nodes(&mut observer, 2);
-    for by_kill in [false, true] {
-        let mut holder = writer(&daemon);
-        wrote(holder.run(set(&ids[..1], 1)));
-        let mut sent: Vec<(Peer, u32)> = Vec::new();
-        for _ in 0..7 {
-            let mut waiter = writer(&daemon);
-            let msgid = waiter.send(&run(link(ids[0], ids[1])));
-            until_waits(&mut observer, waiter.session);
-            sent.push((waiter, msgid));
-        }
-        // These are not admitted yet: one begins, one is a statement by itself.
-        let [mut beginner, mut alone] = peers(&daemon);
-        let begun = beginner.send(&Begin { mode: Mode::Write });
-        until_waits(&mut observer, beginner.session);
-        let written = alone.send(&run(set(&ids[..1], 100)));
-        let seen = until_waits(&mut observer, alone.session);
-        assert_eq!(seen.blocked_by.len(), 8, "{seen:?}");
-        assert_eq!(observer.waiting(), 9);
-        if by_kill {
-            let transaction = row(&mut observer, holder.session).transaction;
-            assert!(observer.call(&Kill { session: holder.session, transaction }).unwrap().killed);
-        } else {
-            holder.commit().unwrap();
-        }
-        for (waiter, msgid) in &mut sent {
-            waiter.answer::<Run>(*msgid).unwrap();
-            waiter.commit().unwrap();
-        }
-        beginner.answer::<Begin>(begun).unwrap();
-        wrote(alone.answer::<Run>(written));
-        beginner.rollback();
-        assert_eq!(value(&mut observer, ids[0]), 100);
-        assert_eq!(observer.waiting(), 0);
-    }
     daemon.stop();
 }
 
@@ -536,31 +250,6 @@ fn a_batch_of_an_import_waits_for_open_transactions_and_can_be_stopped() {
     assert_eq!(importer.answer::<ImportNodes>(msgid).unwrap().ids[0].count, 10);
     assert_eq!(observer.count(), 11);
     daemon.stop();
-}
-
-#[test]
-fn asked_to_leave_the_daemon_ends_waits_for_locks() {
-    for shutdown_timeout_ms in ["0", "60000"] {
-        let mut daemon =
-            Daemon::start(&["--lock-timeout-ms", "0", "--shutdown-timeout-ms", shutdown_timeout_ms]);
-        let [mut observer] = peers(&daemon);
-        let id = nodes(&mut observer, 1)[0];
-        let (mut holder, mut waiter) = (writer(&daemon), writer(&daemon));
-        wrote(holder.run(set(&[id], 1)));
-        let msgid = waiter.send(&run(set(&[id], 2)));
-        until_waits(&mut observer, waiter.session);
-        daemon.signal("TERM");
-        // The holder is rolled back, so the waiter may well get its lock before its time is up.
-        match waiter.answer::<Run>(msgid) {
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.code, ErrorCode::ShuttingDown),
-        }
-        assert!(waiter.is_closed().is_empty());
-        assert_eq!(daemon.wait().code(), Some(0));
-        daemon.child = start_at(&daemon.db, &[]);
-        assert_eq!(value(&mut daemon.client(), id), 0, "neither was committed");
-        daemon.stop();
-    }
 }
 
 /// What makes no sense gets an error of its own and changes nothing.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod door;
+pub mod peers;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

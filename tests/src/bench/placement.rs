@@ -116,9 +116,12 @@ mod tests {
             assert_eq!(processors().unwrap(), before);
         }
         if Placement::all().unwrap().contains(&Placement::Two) {
+            let (ask, asked) = std::sync::mpsc::channel::<()>();
+            let other = std::thread::spawn(move || (asked.recv().unwrap(), processors().unwrap()).1);
             let placed = Placement::Two.take(&[std::process::id()]).unwrap();
-            let other = std::thread::spawn(processors).join().unwrap().unwrap();
-            assert_eq!((processors().unwrap(), other), (before[..1].to_vec(), before[..1].to_vec()));
+            ask.send(()).unwrap();
+            assert_eq!(processors().unwrap(), before[..1]);
+            assert_eq!(other.join().unwrap(), before[1..2], "all other threads are elsewhere");
             drop(placed);
             assert_eq!(processors().unwrap(), before);
         }

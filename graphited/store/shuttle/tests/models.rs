@@ -9,31 +9,15 @@
 // So that the store's own helpers for tests can be used as they are.
 extern crate graphite_store_shuttle as graphite_store;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::{Config, Runner};
+use runner::{Seen, drawn, run_with};
 
 mod engine;
 mod locks;
+mod runner;
 #[path = "../../tests/support/mod.rs"]
 mod support;
-
-/// Room for pages on a task's stack.
-const STACK_BYTES: usize = 1 << 20;
-
-fn number_of(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
-
-fn run_with(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 'static) {
-    let mut config = Config::new();
-    config.stack_size = STACK_BYTES;
-    // All atomics are modelled as sequentially consistent; that is known.
-    config.silence_warnings = true;
-    Runner::new(scheduler, config).run(scenario);
-}
 
 /// Runs a scenario in so many orders drawn at random, and in as many that follow priorities with few changes, which reach
 /// further from the usual order.
@@ -47,23 +31,4 @@ fn check(rounds: usize, scenario: impl Fn() + Clone + Send + Sync + 'static) {
 fn check_random(rounds: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let (rounds, seed) = drawn(rounds);
     run_with(RandomScheduler::new_from_seed(seed, rounds), scenario);
-}
-
-/// Counts over all rounds whether something was seen at all, so that no scenario passes because it never comes to the point.
-#[derive(Clone, Default)]
-struct Seen(Arc<AtomicU64>);
-
-impl Seen {
-    fn once(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn assert_some(&self, what: &str) {
-        assert!(self.0.load(Ordering::Relaxed) > 0, "{what} was never seen");
-    }
-}
-
-fn drawn(rounds: usize) -> (usize, u64) {
-    let times = usize::try_from(number_of("SHUTTLE_ROUNDS", 1)).unwrap();
-    (rounds * times, number_of("SHUTTLE_SEED", 1))
 }
